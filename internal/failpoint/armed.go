@@ -1,0 +1,91 @@
+//go:build failpoints
+
+package failpoint
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Enabled tells whether this binary was built with the tag "failpoints".
+const Enabled = true
+
+// EnvVar holds comma-separated entries:
+//
+//	place=kill@N       SIGKILL to this process at the Nth Hit of place
+//	place=panic@N      panic at the Nth Hit
+//	place=sleepMS@N    block for MS milliseconds at the Nth Hit
+//	name:=value        Value(name) returns value
+const EnvVar = "HOLDFAST_FAILPOINT"
+
+type point struct {
+	action string
+	at     int
+	hits   int
+}
+
+var armed = sync.OnceValue(func() *table { return parse(os.Getenv(EnvVar)) })
+
+type table struct {
+	mu     sync.Mutex
+	points map[string]*point
+	values map[string]string
+}
+
+func parse(text string) *table {
+	t := &table{points: map[string]*point{}, values: map[string]string{}}
+	for entry := range strings.SplitSeq(text, ",") {
+		if name, value, ok := strings.Cut(entry, ":="); ok {
+			t.values[name] = value
+			continue
+		}
+		name, rest, ok := strings.Cut(entry, "=")
+		if !ok {
+			continue
+		}
+		action, count, _ := strings.Cut(rest, "@")
+		n, err := strconv.Atoi(count)
+		if err != nil {
+			n = 1
+		}
+		t.points[name] = &point{action: action, at: n}
+	}
+	return t
+}
+
+// Hit counts a pass through the place and acts when its turn has come.
+func Hit(place string) {
+	t := armed()
+	t.mu.Lock()
+	p := t.points[place]
+	act := ""
+	if p != nil {
+		p.hits++
+		if p.hits == p.at {
+			act = p.action
+		}
+	}
+	t.mu.Unlock()
+	switch {
+	case act == "":
+	case act == "kill":
+		fmt.Fprintf(os.Stderr, "failpoint %s: kill\n", place)
+		self, err := os.FindProcess(os.Getpid())
+		if err == nil {
+			_ = self.Kill()
+		}
+		select {}
+	case act == "panic":
+		panic("failpoint " + place)
+	case strings.HasPrefix(act, "sleep"):
+		ms, _ := strconv.Atoi(strings.TrimPrefix(act, "sleep"))
+		time.Sleep(time.Duration(ms) * time.Millisecond)
+	}
+}
+
+// Value returns what the environment sets for name, or "".
+func Value(name string) string { return armed().values[name] }

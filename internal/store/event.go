@@ -1,0 +1,232 @@
+package store
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Kind names what an event says. The set is part of the contract with the
+// outside (docs/architecture.md, section 7).
+type Kind string
+
+// The kinds of events.
+const (
+	SessionCreated    Kind = "session.created"
+	SessionChanged    Kind = "session.changed"
+	SessionDeleted    Kind = "session.deleted"
+	MessageUser       Kind = "message.user"
+	TextDelta         Kind = "text.delta"
+	ThoughtDelta      Kind = "thought.delta"
+	ToolStarted       Kind = "tool.started"
+	ToolUpdated       Kind = "tool.updated"
+	PlanChanged       Kind = "plan"
+	ItemClosed        Kind = "item.closed"
+	ApprovalRequested Kind = "approval.requested"
+	ApprovalResolved  Kind = "approval.resolved"
+	RunQueued         Kind = "run.queued"
+	RunStarted        Kind = "run.started"
+	RunEnded          Kind = "run.ended"
+	QueueChanged      Kind = "queue.changed"
+	AgentState        Kind = "agent.state"
+	AgentOptions      Kind = "agent.options"
+	UsageChanged      Kind = "usage"
+	NoticeGiven       Kind = "notice"
+	AgentRaw          Kind = "agent.raw"
+)
+
+// Event is one entry of the log. ID rises over the whole host in commit order;
+// Seq rises by one within its session.
+type Event struct {
+	ID      int64           `json:"id"`
+	Session string          `json:"session"`
+	Seq     int64           `json:"seq"`
+	Run     string          `json:"run"`
+	At      time.Time       `json:"at"`
+	Kind    Kind            `json:"kind"`
+	Body    json.RawMessage `json:"body"`
+}
+
+// The kinds of items.
+const (
+	ItemUser      = "user"
+	ItemAssistant = "assistant"
+	ItemThought   = "thought"
+	ItemTool      = "tool"
+	ItemPlan      = "plan"
+	ItemApproval  = "approval"
+	ItemNotice    = "notice"
+)
+
+// Item is one row of a transcript: what the events about it fold to.
+type Item struct {
+	ID      string          `json:"id"`
+	Session string          `json:"session"`
+	Run     string          `json:"run"`
+	Kind    string          `json:"kind"`
+	Seq     int64           `json:"seq"` // of the event that made it
+	At      time.Time       `json:"at"`
+	Body    json.RawMessage `json:"body"`
+	Open    bool            `json:"open"` // more events about it may come
+}
+
+// MessageBody is the body of message.user; its item's body is the same.
+type MessageBody struct {
+	Item        string   `json:"item"`
+	Text        string   `json:"text"`
+	ClientID    string   `json:"client_id,omitempty"`
+	Attachments []string `json:"attachments,omitempty"`
+}
+
+// DeltaBody is the body of text.delta and thought.delta. The first one about
+// an item makes it; the item's body is {"text"}.
+type DeltaBody struct {
+	Item string `json:"item"`
+	Text string `json:"text"`
+}
+
+// ToolBody is the body of tool.started; its item's body is the same without
+// Item. Content and RawInput are the agent's own (ACP ToolCallContent).
+type ToolBody struct {
+	Item       string            `json:"item,omitempty"`
+	ToolCallID string            `json:"tool_call_id"`
+	Title      string            `json:"title"`
+	Name       string            `json:"name,omitempty"`
+	Kind       string            `json:"kind"`
+	Status     string            `json:"status"` // pending, in_progress, completed, failed, cancelled
+	Locations  json.RawMessage   `json:"locations,omitempty"`
+	RawInput   json.RawMessage   `json:"raw_input,omitempty"`
+	RawOutput  json.RawMessage   `json:"raw_output,omitempty"`
+	Content    []json.RawMessage `json:"content,omitempty"`
+	EndedAt    *time.Time        `json:"ended_at,omitempty"`
+}
+
+// ToolUpdate is the body of tool.updated: Set replaces top-level fields of the
+// tool's item body, Append adds to the text of one text entry of its content.
+type ToolUpdate struct {
+	Item   string                     `json:"item"`
+	Set    map[string]json.RawMessage `json:"set,omitempty"`
+	Append *ToolAppend                `json:"append,omitempty"`
+}
+
+// ToolAppend adds Text to content[Index].content.text.
+type ToolAppend struct {
+	Index int    `json:"index"`
+	Text  string `json:"text"`
+}
+
+// PlanBody is the body of plan: the whole list. Its item's body is {"entries"}.
+type PlanBody struct {
+	Item    string          `json:"item"`
+	Entries json.RawMessage `json:"entries"`
+}
+
+// ClosedBody is the body of item.closed. Status, where it is set, replaces the
+// status of a tool; EndedAt is set on tools and thoughts.
+type ClosedBody struct {
+	Item    string     `json:"item"`
+	Status  string     `json:"status,omitempty"`
+	EndedAt *time.Time `json:"ended_at,omitempty"`
+}
+
+// NoticeBody is the body of notice; its item's body is the same without Item.
+type NoticeBody struct {
+	Item   string `json:"item,omitempty"`
+	Level  string `json:"level"` // info, warning, error
+	Text   string `json:"text"`
+	Code   string `json:"code,omitempty"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// The states of an approval. Expired is not denied.
+const (
+	ApprovalPending   = "pending"
+	ApprovalAnswered  = "answered"
+	ApprovalExpired   = "expired"
+	ApprovalCancelled = "cancelled"
+)
+
+// Approval is a question of an agent to a person: a durable row, answered
+// exactly once. It is also the body of approval.requested and of its item.
+type Approval struct {
+	ID         string           `json:"id"`
+	Session    string           `json:"session"`
+	Run        string           `json:"run"`
+	State      string           `json:"state"`
+	Title      string           `json:"title"`
+	Item       string           `json:"item"`
+	At         time.Time        `json:"at"`
+	Detail     json.RawMessage  `json:"detail,omitempty"`
+	Options    []ApprovalOption `json:"options"`
+	Chosen     string           `json:"chosen,omitempty"`
+	By         string           `json:"by,omitempty"`
+	ClientID   string           `json:"-"` // of the answer; a repeat of it is answered the same
+	AnsweredAt *time.Time       `json:"answered_at,omitempty"`
+	Reason     string           `json:"reason,omitempty"`
+	ExpiresAt  *time.Time       `json:"expires_at,omitempty"`
+
+	Epoch string          `json:"-"`
+	RawID json.RawMessage `json:"-"` // the JSON-RPC id of the agent's request, byte for byte
+}
+
+// ApprovalOption is one answer that the agent offers.
+type ApprovalOption struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	Kind string `json:"kind"`
+}
+
+// ResolvedBody is the body of approval.resolved; its fields replace those of
+// the approval and of its item's body.
+type ResolvedBody struct {
+	ID         string    `json:"id"`
+	Item       string    `json:"item"`
+	State      string    `json:"state"`
+	Chosen     string    `json:"chosen,omitempty"`
+	By         string    `json:"by,omitempty"`
+	AnsweredAt time.Time `json:"answered_at"`
+	Reason     string    `json:"reason,omitempty"`
+}
+
+// RunBody is the body of run.queued, run.started and run.ended.
+type RunBody struct {
+	Run    string `json:"run"`
+	Item   string `json:"item,omitempty"`   // the message that it answers
+	Reason string `json:"reason,omitempty"` // of run.ended
+	Detail string `json:"detail,omitempty"` // of run.ended: why, in words
+}
+
+// The reasons of run.ended beyond those of ACP (end_turn, max_tokens,
+// max_turn_requests, refusal, cancelled).
+const (
+	EndTurn     = "end_turn"
+	Cancelled   = "cancelled"
+	Interrupted = "interrupted"
+	Failed      = "error"
+)
+
+// QueueBody is the body of queue.changed.
+type QueueBody struct {
+	Paused bool         `json:"paused"`
+	Queue  []QueueEntry `json:"queue"`
+}
+
+// QueueEntry is one waiting run and the message that it will answer.
+type QueueEntry struct {
+	Run  string `json:"run"`
+	Item string `json:"item"`
+}
+
+// AgentStateBody is the body of agent.state.
+type AgentStateBody struct {
+	State string `json:"state"` // starting, ready, busy, ending, ended, needs_login, missing
+	Text  string `json:"text,omitempty"`
+}
+
+// OptionsBody is the body of agent.options: what the agent lets a person
+// choose, each as the agent gave it. Nil leaves what was known.
+type OptionsBody struct {
+	Modes    json.RawMessage `json:"modes,omitempty"`
+	Models   json.RawMessage `json:"models,omitempty"`
+	Config   json.RawMessage `json:"config,omitempty"`
+	Commands json.RawMessage `json:"commands,omitempty"`
+}

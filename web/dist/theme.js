@@ -1,0 +1,7 @@
+// Sets the chosen theme before the first paint. A file of its own, because the page allows no inline script.
+try {
+  var theme = localStorage.getItem('holdfast.theme');
+  if (theme === 'light' || theme === 'dark') document.documentElement.dataset.theme = theme;
+} catch (_) {
+  // Storage may be blocked; the system's theme stays.
+}

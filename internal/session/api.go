@@ -1,0 +1,86 @@
+// Package session is the heart of the host: sessions, messages, runs,
+// approvals and the queue. It decides what goes to an agent and when; it knows
+// neither HTTP nor SQL.
+package session
+
+import "github.com/holdfast-dev/holdfast/internal/store"
+
+// New asks for a session.
+type New struct {
+	Agent    string // an id of the catalogue
+	Cwd      string // an absolute path of a folder that exists
+	Title    string // optional; a person's title wins over the agent's
+	ClientID string // optional; the same id makes the same session
+}
+
+// Message is what a person sends to an agent.
+type Message struct {
+	ClientID    string // per session; the same id and text is the same message
+	Text        string
+	Attachments []string // ids of stored attachments
+}
+
+// Accepted says what became of a message. Repeated, a message is accepted with
+// the same Item, Run and Seq and the present State.
+type Accepted struct {
+	Item  string `json:"item"`
+	Run   string `json:"run"`
+	Seq   int64  `json:"seq"`
+	State string `json:"state"` // started, queued; of a repeat also ended
+}
+
+// Answer is a person's choice for an approval.
+type Answer struct {
+	Option   string // id of the option
+	ClientID string // optional; the same client's repeat is answered the same
+	By       string // who answered, as it is shown
+}
+
+// Patch changes what a person may change of a session. Nil leaves a field.
+type Patch struct {
+	Title *string
+}
+
+// AgentInfo is one agent of the catalogue.
+type AgentInfo struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	Version string `json:"version"` // from its last initialize; "" before
+	Path    string `json:"path"`
+	Ready   bool   `json:"ready"`
+	Reason  string `json:"reason"` // why it is not ready, and what to do
+}
+
+// The codes of an Error.
+const (
+	CodeNotFound          = "not_found"
+	CodeBadRequest        = "bad_request"
+	CodeBadCwd            = "bad_cwd"
+	CodeAgentUnknown      = "agent_unknown"
+	CodeAgentMissing      = "agent_missing"
+	CodeMessageConflict   = "message_conflict"
+	CodeSessionConflict   = "session_conflict"
+	CodeRunNotCurrent     = "run_not_current"
+	CodeApprovalAnswered  = "approval_answered"
+	CodeApprovalExpired   = "approval_expired"
+	CodeApprovalCancelled = "approval_cancelled"
+	CodeUnknownOption     = "unknown_option"
+	CodeSessionDeleted    = "session_deleted"
+	CodeSessionBusy       = "session_busy"
+	CodeVersionConflict   = "version_conflict"
+	CodeQueueFull         = "queue_full"
+	CodeNoAttachment      = "attachment_not_found"
+	CodeDiskFull          = "disk_full"
+	CodeStopping          = "stopping"
+)
+
+// Error is a refusal with a stable code. Message says what was wrong and what
+// to do, for a person.
+type Error struct {
+	Code     string
+	Message  string
+	Approval *store.Approval // of the approval codes: how it stands
+}
+
+// Error returns the message.
+func (e *Error) Error() string { return e.Message }

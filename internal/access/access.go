@@ -1,0 +1,291 @@
+// Package access decides who may talk to the host, and from where: one-time
+// links, cookies, tokens and the password, the checks of Host and Origin, and
+// the addresses that the host may listen on.
+//
+// A login equals a shell as the person who runs the host, so nothing here is
+// optional on loopback either. Secrets are 32 random bytes and are stored as
+// SHA-256 only; a password is stored as an argon2id PHC string. The package
+// knows net/http's types and nothing of routes.
+package access
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// The kinds of credentials.
+const (
+	KindCookie = "cookie" // a browser that logged in
+	KindToken  = "token"  // a script's bearer token
+	KindLink   = "link"   // a one-time link that nobody has used yet
+)
+
+// How long credentials live.
+const (
+	LinkLife   = 10 * time.Minute
+	CookieLife = 30 * 24 * time.Hour // since its last use
+
+	// touchEvery is how stale a credential's last use may be: a write for each
+	// request would make reading as dear as writing.
+	touchEvery = time.Hour
+)
+
+// ErrDenied is returned for a secret that is unknown, expired or already used.
+// It does not say which: a caller that guesses learns nothing.
+var ErrDenied = errors.New("secret is unknown, expired or already used")
+
+// ErrNotFound is returned where a credential to remove does not exist.
+var ErrNotFound = errors.New("no such credential")
+
+// Store keeps credentials and settings. *store.Store implements it.
+type Store interface {
+	AddCredential(ctx context.Context, c Credential) error
+	CredentialByHash(ctx context.Context, hash string) (Credential, error)
+	Credentials(ctx context.Context) ([]Credential, error)
+	RemoveCredential(ctx context.Context, id string) error
+	TakeLink(ctx context.Context, hash string, now time.Time) (Credential, error)
+	TouchCredential(ctx context.Context, id string, used, expires time.Time) error
+	Setting(ctx context.Context, name string) (string, error)
+	SetSetting(ctx context.Context, name, value string) error
+}
+
+// Identity is who sent a request.
+type Identity struct {
+	ID   string // of the credential
+	Kind string // KindCookie, KindToken, or KindLocal
+	Name string // as a person named it, or the browser
+}
+
+// KindLocal is the identity of the control socket, which only the person who
+// runs the host can open.
+const KindLocal = "local"
+
+// Service makes and checks credentials. Its methods may be called at the same
+// time.
+type Service struct {
+	store     Store
+	now       func() time.Time
+	passwords *passwords
+	logins    *limiter
+}
+
+// New makes a service over a store. Now is time.Now except in tests.
+func New(s Store, now func() time.Time) *Service {
+	return &Service{store: s, now: now, passwords: newPasswords(s), logins: newLimiter(now)}
+}
+
+// CreateLink makes a one-time link's secret; name is what the browser that
+// redeems it will be called ("" takes its user agent).
+func (s *Service) CreateLink(ctx context.Context, name string) (secret string, expires time.Time, err error) {
+	expires = s.now().Add(LinkLife)
+	secret, err = s.create(ctx, KindLink, "", name, "", expires)
+	return secret, expires, err
+}
+
+// CreateToken makes a bearer token that does not expire.
+func (s *Service) CreateToken(ctx context.Context, name string) (token string, err error) {
+	return s.create(ctx, KindToken, tokenPrefix, name, "", time.Time{})
+}
+
+// Redeem turns a link's secret into a cookie's, once.
+func (s *Service) Redeem(ctx context.Context, secret, userAgent string) (cookie string, err error) {
+	link, err := s.store.TakeLink(ctx, hash(secret), s.now())
+	if errors.Is(err, errNoRow) {
+		return "", ErrDenied
+	}
+	if err != nil {
+		return "", fmt.Errorf("redeem link: %w", err)
+	}
+	return s.createCookie(ctx, link.Name, userAgent)
+}
+
+// Login turns the password into a cookie's secret. Guesses are limited by the
+// caller with Allow.
+func (s *Service) Login(ctx context.Context, password, userAgent string) (cookie string, err error) {
+	if err := s.passwords.verify(ctx, password); err != nil {
+		return "", err
+	}
+	return s.createCookie(ctx, "", userAgent)
+}
+
+// SetPassword sets the password; "" removes it.
+func (s *Service) SetPassword(ctx context.Context, password string) error {
+	return s.passwords.set(ctx, password)
+}
+
+// HasPassword reports whether a password is set.
+func (s *Service) HasPassword(ctx context.Context) (bool, error) {
+	return s.passwords.present(ctx)
+}
+
+// Allow takes one login attempt of an address from the limits. Where it may
+// not go on, it says after how long it may.
+func (s *Service) Allow(address string) (wait time.Duration, ok bool) {
+	return s.logins.take(address)
+}
+
+// Succeeded gives the address's attempt back.
+func (s *Service) Succeeded(address string) { s.logins.giveBack(address) }
+
+// Cookie checks a cookie's secret and moves its end.
+func (s *Service) Cookie(ctx context.Context, secret string) (Identity, error) {
+	return s.check(ctx, KindCookie, secret)
+}
+
+// Token checks a bearer token.
+func (s *Service) Token(ctx context.Context, secret string) (Identity, error) {
+	return s.check(ctx, KindToken, secret)
+}
+
+// List returns the cookies and tokens that live, links left out.
+func (s *Service) List(ctx context.Context) ([]Credential, error) {
+	all, err := s.store.Credentials(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list credentials: %w", err)
+	}
+	now := s.now()
+	live := make([]Credential, 0, len(all))
+	for _, c := range all {
+		if c.Kind != KindLink && !expired(c, now) {
+			live = append(live, c)
+		}
+	}
+	return live, nil
+}
+
+// Remove ends a credential at once.
+func (s *Service) Remove(ctx context.Context, id string) error {
+	err := s.store.RemoveCredential(ctx, id)
+	if errors.Is(err, errNoRow) {
+		return ErrNotFound
+	}
+	if err != nil {
+		return fmt.Errorf("remove credential: %w", err)
+	}
+	return nil
+}
+
+const tokenPrefix = "hf_" // so that scanners for leaked secrets can know one
+
+func (s *Service) create(ctx context.Context, kind, prefix, name, userAgent string, expires time.Time) (string, error) {
+	secret := newSecret(prefix)
+	now := s.now()
+	err := s.store.AddCredential(ctx, Credential{
+		ID:        newID(),
+		Kind:      kind,
+		Name:      clip(name, 200),
+		Hash:      hash(secret),
+		CreatedAt: now,
+		LastUsed:  now,
+		ExpiresAt: expires,
+		UserAgent: clip(userAgent, 300),
+	})
+	if err != nil {
+		return "", fmt.Errorf("add credential: %w", err)
+	}
+	return secret, nil
+}
+
+func (s *Service) createCookie(ctx context.Context, name, userAgent string) (string, error) {
+	if name == "" {
+		name = browserName(userAgent)
+	}
+	return s.create(ctx, KindCookie, "", name, userAgent, s.now().Add(CookieLife))
+}
+
+func (s *Service) check(ctx context.Context, kind, secret string) (Identity, error) {
+	if len(secret) < 20 || len(secret) > 200 {
+		return Identity{}, ErrDenied
+	}
+	c, err := s.store.CredentialByHash(ctx, hash(secret))
+	if errors.Is(err, errNoRow) {
+		return Identity{}, ErrDenied
+	}
+	if err != nil {
+		return Identity{}, fmt.Errorf("look up credential: %w", err)
+	}
+	now := s.now()
+	if c.Kind != kind || expired(c, now) {
+		return Identity{}, ErrDenied
+	}
+	if now.Sub(c.LastUsed) >= touchEvery {
+		expires := c.ExpiresAt
+		if kind == KindCookie {
+			expires = now.Add(CookieLife)
+		}
+		// A disk that cannot be written must not log everybody out: the login
+		// is good, only its end has not moved.
+		_ = s.store.TouchCredential(context.WithoutCancel(ctx), c.ID, now, expires)
+	}
+	return Identity{ID: c.ID, Kind: c.Kind, Name: c.Name}, nil
+}
+
+func expired(c Credential, now time.Time) bool {
+	return !c.ExpiresAt.IsZero() && !now.Before(c.ExpiresAt)
+}
+
+func newSecret(prefix string) string {
+	var b [32]byte
+	rand.Read(b[:]) // never fails: it ends the process instead
+	return prefix + base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+func newID() string {
+	var b [8]byte
+	rand.Read(b[:])
+	return "c" + hex.EncodeToString(b[:])
+}
+
+// hash is what is stored of a secret. A plain hash is enough: the secret has
+// 256 random bits, so there is nothing to guess.
+func hash(secret string) string {
+	sum := sha256.Sum256([]byte(secret))
+	return hex.EncodeToString(sum[:])
+}
+
+func clip(s string, n int) string {
+	s = strings.ToValidUTF8(s, "")
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "")
+}
+
+// browserName makes a short name from a user agent, for the list of devices.
+func browserName(userAgent string) string {
+	browser := ""
+	for _, b := range []struct{ token, name string }{
+		{"Edg/", "Edge"}, {"OPR/", "Opera"}, {"Firefox/", "Firefox"}, {"FxiOS/", "Firefox"},
+		{"CriOS/", "Chrome"}, {"Chrome/", "Chrome"}, {"Safari/", "Safari"}, {"curl/", "curl"},
+	} {
+		if strings.Contains(userAgent, b.token) {
+			browser = b.name
+			break
+		}
+	}
+	system := ""
+	for _, o := range []struct{ token, name string }{
+		{"iPhone", "iPhone"}, {"iPad", "iPad"}, {"Android", "Android"}, {"Macintosh", "Mac"},
+		{"Windows", "Windows"}, {"CrOS", "ChromeOS"}, {"Linux", "Linux"},
+	} {
+		if strings.Contains(userAgent, o.token) {
+			system = o.name
+			break
+		}
+	}
+	switch {
+	case browser != "" && system != "":
+		return browser + " on " + system
+	case browser != "" || system != "":
+		return browser + system
+	default:
+		return "a browser"
+	}
+}

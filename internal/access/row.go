@@ -1,0 +1,15 @@
+package access
+
+import (
+	"errors"
+	"time"
+)
+
+// Credential is one stored login.
+type Credential struct {
+	ID, Kind, Name, Hash           string
+	CreatedAt, LastUsed, ExpiresAt time.Time
+	UserAgent                      string
+}
+
+var errNoRow = errors.New("no such row")

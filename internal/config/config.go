@@ -61,13 +61,13 @@ type Agent struct {
 
 // Limits bound what one host takes on.
 type Limits struct {
-	LiveAgents   int  `toml:"live_agents"`   // agents that run at the same time
-	SpoolBytes   Size `toml:"spool_bytes"`   // unread output of one agent on disk
-	MessageBytes Size `toml:"message_bytes"` // text of one message
-	BodyBytes    Size `toml:"body_bytes"`    // one request's body
-	Connections  int  `toml:"connections"`   // open HTTP connections
-	Requests     int  `toml:"requests"`      // API requests at the same time
-	Streams      int  `toml:"streams"`       // event streams at the same time
+	LiveAgents      int  `toml:"live_agents"`      // agents that run at the same time
+	SpoolBytes      Size `toml:"spool_bytes"`      // unread output of one agent on disk
+	MessageBytes    Size `toml:"message_bytes"`    // text of one message
+	AttachmentBytes Size `toml:"attachment_bytes"` // one uploaded file
+	Connections     int  `toml:"connections"`      // open HTTP connections
+	Requests        int  `toml:"requests"`         // API requests at the same time
+	Streams         int  `toml:"streams"`          // event streams at the same time
 }
 
 // Leases say how long agents live without a host.
@@ -124,13 +124,13 @@ func defaults() file {
 	return file{
 		LogLevel: "info",
 		Limits: Limits{
-			LiveAgents:   8,
-			SpoolBytes:   1 << 30,
-			MessageBytes: 1 << 20,
-			BodyBytes:    4 << 20,
-			Connections:  512,
-			Requests:     64,
-			Streams:      128,
+			LiveAgents:      8,
+			SpoolBytes:      1 << 30,
+			MessageBytes:    1 << 20,
+			AttachmentBytes: 20 << 20,
+			Connections:     400,
+			Requests:        64,
+			Streams:         256,
 		},
 		Leases: Leases{
 			Run:   Duration(7 * 24 * time.Hour),

@@ -141,7 +141,6 @@ func TestRefusals(t *testing.T) {
 		{"duration", "[leases]\nrun = \"soon\"\n", nil, Flags{}, []string{"config.toml:2:", "7d"}},
 		{"number as a duration", "[leases]\nrun = 3\n", nil, Flags{}, []string{"leases.run", "7d"}},
 		{"limit too low", "[limits]\nlive_agents = 0\n", nil, Flags{}, []string{"limits.live_agents", "between 1 and"}},
-		{"body below message", "[limits]\nmessage_bytes = \"8MiB\"\n", nil, Flags{}, []string{"body_bytes", "message_bytes"}},
 		{"agent without command", "[agents.x]\nname = \"X\"\n", nil, Flags{}, []string{"[agents.x]", "command = ["}},
 		{"agent's id", "[agents.\"Big One\"]\ncommand = [\"a\"]\n", nil, Flags{}, []string{"a-z, 0-9 and -"}},
 		{"address", "", []string{"HOLDFAST_ADDR=8787"}, Flags{}, []string{"HOLDFAST_ADDR", "HOST:PORT"}},

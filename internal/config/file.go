@@ -122,7 +122,7 @@ func (c *Config) check(path string) error {
 		{"live_agents", int64(c.Limits.LiveAgents), 1, 1000},
 		{"spool_bytes", int64(c.Limits.SpoolBytes), 1 << 20, 1 << 50},
 		{"message_bytes", int64(c.Limits.MessageBytes), 1 << 10, 32 << 20},
-		{"body_bytes", int64(c.Limits.BodyBytes), 4 << 10, 1 << 30},
+		{"attachment_bytes", int64(c.Limits.AttachmentBytes), 1 << 10, 4 << 30},
 		{"connections", int64(c.Limits.Connections), 8, 1 << 20},
 		{"requests", int64(c.Limits.Requests), 1, 1 << 20},
 		{"streams", int64(c.Limits.Streams), 1, 1 << 20},
@@ -130,10 +130,6 @@ func (c *Config) check(path string) error {
 		if l.n < l.min || l.n > l.max {
 			return errorf("%s: limits.%s is %d; it must lie between %d and %d", path, l.key, l.n, l.min, l.max)
 		}
-	}
-	// A message travels inside a JSON body, which may double it.
-	if c.Limits.BodyBytes < c.Limits.MessageBytes {
-		return errorf("%s: limits.body_bytes (%d) is smaller than limits.message_bytes (%d), so no such message could arrive; raise the first", path, c.Limits.BodyBytes, c.Limits.MessageBytes)
 	}
 	for _, l := range []struct {
 		key string

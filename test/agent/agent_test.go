@@ -391,14 +391,16 @@ func TestEnds(t *testing.T) {
 		c.CloseInput()
 		wait(t, c)
 	})
-	for _, text := range []string{"hang", "ignore-eof"} {
+	for _, text := range []string{"hang", "ignore-eof\nsay [hang]\nsleep 1h"} {
 		t.Run(text, func(t *testing.T) {
 			c, cmd := start(t)
 			c.Initialize()
 			from, s := c.Count(), c.NewSession("/")
-			c.Prompt(s, "say on\n"+text)
-			c.WaitText(from, "on")
-			c.Cancel(s)
+			c.Prompt(s, text)
+			c.WaitText(from, "[hang]")
+			if text == "hang" {
+				c.Cancel(s)
+			}
 			c.CloseInput()
 			select {
 			case <-c.Done():

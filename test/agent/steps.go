@@ -55,7 +55,7 @@ type step func(t *turn, ctx context.Context, s script.Step) error
 //	ask-async ID TITLE [COMMAND…]   does not wait; the turn's end does
 //	ask-same-raw-id ID TITLE    as ask, with the JSON-RPC id of the last one
 //	sleep D                     until cancelled
-//	hang                        for ever; cancel and end of input do nothing
+//	hang                        says "[hang]"; then cancel and end of input do nothing
 //	exit CODE / half-exit CODE  the latter in the middle of a line
 //	half [D]                    a chunk's line in two writes, D between
 //	junk TEXT / stderr TEXT     a line that is no message
@@ -143,6 +143,9 @@ func steps() map[string]step {
 		},
 		"hang": func(t *turn, _ context.Context, _ script.Step) error {
 			t.a.in.ignoreEOF.Store(true)
+			if err := t.say("[hang]"); err != nil {
+				return err
+			}
 			for {
 				time.Sleep(time.Hour)
 			}

@@ -18,6 +18,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
 // The kinds of credentials.
@@ -97,7 +99,7 @@ func (s *Service) CreateToken(ctx context.Context, name string) (token string, e
 // Redeem turns a link's secret into a cookie's, once.
 func (s *Service) Redeem(ctx context.Context, secret, userAgent string) (cookie string, err error) {
 	link, err := s.store.TakeLink(ctx, hash(secret), s.now())
-	if errors.Is(err, errNoRow) {
+	if errors.Is(err, store.ErrNotFound) {
 		return "", ErrDenied
 	}
 	if err != nil {
@@ -163,7 +165,7 @@ func (s *Service) List(ctx context.Context) ([]Credential, error) {
 // Remove ends a credential at once.
 func (s *Service) Remove(ctx context.Context, id string) error {
 	err := s.store.RemoveCredential(ctx, id)
-	if errors.Is(err, errNoRow) {
+	if errors.Is(err, store.ErrNotFound) {
 		return ErrNotFound
 	}
 	if err != nil {
@@ -205,7 +207,7 @@ func (s *Service) check(ctx context.Context, kind, secret string) (Identity, err
 		return Identity{}, ErrDenied
 	}
 	c, err := s.store.CredentialByHash(ctx, hash(secret))
-	if errors.Is(err, errNoRow) {
+	if errors.Is(err, store.ErrNotFound) {
 		return Identity{}, ErrDenied
 	}
 	if err != nil {

@@ -1,9 +1,6 @@
 package access
 
-import (
-	"errors"
-	"time"
-)
+import "time"
 
 // Credential is one stored login.
 type Credential struct {
@@ -11,5 +8,3 @@ type Credential struct {
 	CreatedAt, LastUsed, ExpiresAt time.Time
 	UserAgent                      string
 }
-
-var errNoRow = errors.New("no such row")

@@ -134,7 +134,7 @@ func (s *foldState) take(key foldKey, now time.Time) (pass bool, dropped int) {
 	if e == nil {
 		if len(s.seen) >= maxMessages {
 			for k, old := range s.seen {
-				if now.Sub(old.since) >= foldFor && old.dropped == 0 {
+				if age := now.Sub(old.since); age >= time.Hour || (age >= foldFor && old.dropped == 0) {
 					delete(s.seen, k)
 				}
 			}

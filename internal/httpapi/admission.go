@@ -1,0 +1,217 @@
+package httpapi
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/holdfast-dev/holdfast/internal/access"
+)
+
+// class is a kind of request with a limit of its own, so that one kind cannot
+// starve another; probes above all.
+type class string
+
+const (
+	classAPI    class = "api"
+	classStream class = "stream"
+	classUpload class = "upload"
+	classProbe  class = "probe"
+	classPage   class = "page"
+)
+
+func classOf(r *http.Request) class {
+	switch path := r.URL.Path; {
+	case path == "/health":
+		return classProbe
+	case path == "/api/v1/stream" || path == "/control/verify":
+		return classStream
+	case path == "/api/v1/attachments":
+		return classUpload
+	case isAPI(path):
+		return classAPI
+	default:
+		return classPage
+	}
+}
+
+// isAPI tells the routes of programs from those of the page.
+func isAPI(path string) bool {
+	return path == "/health" || path == "/api" || strings.HasPrefix(path, "/api/") || strings.HasPrefix(path, "/control/")
+}
+
+// gate lets so many requests through at once.
+type gate struct{ slots chan struct{} }
+
+func newGate(n int) *gate { return &gate{slots: make(chan struct{}, n)} }
+
+func (g *gate) enter() bool {
+	select {
+	case g.slots <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (g *gate) leave() { <-g.slots }
+
+type contextKey int
+
+const (
+	keyInstance contextKey = iota
+	keyIdentity
+	keyRequest
+)
+
+// instanceOf names the request in the log.
+func instanceOf(ctx context.Context) string {
+	id, _ := ctx.Value(keyInstance).(string)
+	return id
+}
+
+// identityOf says who sent the request.
+func identityOf(ctx context.Context) access.Identity {
+	id, _ := ctx.Value(keyIdentity).(access.Identity)
+	return id
+}
+
+// requestOf returns the request of a handler that gets its context only.
+func requestOf(ctx context.Context) *http.Request {
+	r, _ := ctx.Value(keyRequest).(*http.Request)
+	return r
+}
+
+// answer knows whether an answer has begun: after that a panic can only cut it.
+type answer struct {
+	http.ResponseWriter
+	begun bool
+}
+
+func (a *answer) WriteHeader(status int) {
+	a.begun = true
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func (a *answer) Write(b []byte) (int, error) {
+	a.begun = true
+	return a.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// outer counts requests, names them, and turns a panic into a 500.
+func (s *Server) outer(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.requests.Add(1)
+		var b [8]byte
+		rand.Read(b[:])
+		instance := "r" + hex.EncodeToString(b[:])
+		ctx := context.WithValue(context.WithValue(r.Context(), keyInstance, instance), keyRequest, r)
+		r = r.WithContext(ctx)
+		a := &answer{ResponseWriter: w}
+		// Always, so that no answer meets the deadline of the one before it.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.cfg.WriteTimeout + bodyTimeout))
+		defer func() {
+			v := recover()
+			if v == nil {
+				return
+			}
+			if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+				panic(v)
+			}
+			s.log.Error("panic in request", "instance", instance, "method", r.Method, "path", r.URL.Path, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			if a.begun {
+				// Cut the connection: half an answer must not look whole.
+				panic(http.ErrAbortHandler)
+			}
+			p := newProblem(codeInternal, "")
+			p.Instance = instance
+			p.write(w, r)
+		}()
+		next.ServeHTTP(a, r)
+	})
+}
+
+// policy is the page's content security policy: everything from here, nothing
+// inline, nothing framed.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; connect-src 'self'; " +
+	"manifest-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+
+// secure sets the headers that keep other sites out, and refuses requests under
+// a foreign name or from a foreign page.
+func (s *Server) secure(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", policy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(self), payment=(), usb=()")
+		if isAPI(r.URL.Path) {
+			h.Set("Cache-Control", "no-store")
+		}
+		local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+		if !s.cfg.Hosts.Allows(r.Host, local) {
+			newProblem(codeUnknownHost, fmt.Sprintf(
+				"the request asks for the host %.100q, which is not one of this host's names. Open it by 127.0.0.1 or localhost, or add the name to config.toml: allowed_hosts = [%.100q], then restart.",
+				r.Host, hostName(r.Host))).write(w, r)
+			return
+		}
+		if err := s.cfg.Hosts.CheckOrigin(r, !isAPI(r.URL.Path)); err != nil {
+			newProblem(codeForeignOrigin, err.Error()+". If this is your own proxy, add the name that the browser shows to allowed_hosts in config.toml and restart.").write(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func hostName(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		return name
+	}
+	return host
+}
+
+// admit bounds the requests of each class, their bodies and the time that they
+// may take.
+func (s *Server) admit(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := classOf(r)
+		g := s.gates[c]
+		if !g.enter() {
+			newProblem(codeOverloaded, fmt.Sprintf("the host answers %d requests of the kind %q at once, and has them. Try again in a moment.", cap(g.slots), c)).write(w, r)
+			return
+		}
+		defer g.leave()
+		rc := http.NewResponseController(w)
+		limit := int64(64 << 10)
+		switch {
+		case c == classUpload:
+			limit = s.cfg.Limits.Attachment + 64<<10
+		case strings.HasSuffix(r.URL.Path, "/messages"):
+			// A character of text may take six in JSON.
+			limit = 6*int64(s.cfg.Limits.Text) + 64<<10
+		}
+		if r.Body != nil && r.Body != http.NoBody {
+			r.Body = http.MaxBytesReader(w, r.Body, limit)
+			deadline := bodyTimeout
+			if c == classUpload {
+				deadline = uploadTimeout
+				_ = rc.SetWriteDeadline(time.Now().Add(uploadTimeout + s.cfg.WriteTimeout))
+			}
+			_ = rc.SetReadDeadline(time.Now().Add(deadline))
+		}
+		next.ServeHTTP(w, r)
+	})
+}

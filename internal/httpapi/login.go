@@ -1,0 +1,190 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/holdfast-dev/holdfast/internal/access"
+	"github.com/holdfast-dev/holdfast/internal/session"
+)
+
+type linkInput struct {
+	Body struct {
+		Secret string `json:"secret" minLength:"1" maxLength:"200" doc:"From the link's fragment"`
+	}
+}
+
+type passwordInput struct {
+	Body struct {
+		Password string `json:"password" minLength:"1" maxLength:"1024"`
+	}
+}
+
+type loginOutput struct {
+	SetCookie http.Cookie `header:"Set-Cookie"`
+	Body      struct {
+		Name string `json:"name" doc:"How this browser is called in the list of devices"`
+	}
+}
+
+// Me is who is logged in.
+type Me struct {
+	ID       string `json:"id"`
+	Kind     string `json:"kind" enum:"cookie,token,local"`
+	Name     string `json:"name"`
+	Version  string `json:"version" doc:"Of the host"`
+	Home     string `json:"home"`
+	Password bool   `json:"password" doc:"A password is set"`
+}
+
+type meOutput struct {
+	Body Me
+}
+
+// Device is a browser that is logged in, or a token.
+type Device struct {
+	ID        string     `json:"id"`
+	Kind      string     `json:"kind" enum:"cookie,token"`
+	Name      string     `json:"name"`
+	UserAgent string     `json:"user_agent,omitempty"`
+	CreatedAt time.Time  `json:"created_at"`
+	LastUsed  time.Time  `json:"last_used" doc:"To the hour"`
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+	Current   bool       `json:"current" doc:"The one that asks"`
+}
+
+type devicesOutput struct {
+	Body struct {
+		Devices []Device `json:"devices" nullable:"false"`
+	}
+}
+
+type logoutOutput struct {
+	SetCookie http.Cookie `header:"Set-Cookie"`
+}
+
+func (s *Server) loginRoutes(api huma.API) {
+	link := operation("login-link", http.MethodPost, "/api/v1/login/link", "access", "Log a browser in by a one-time link")
+	link.Security = []map[string][]string{}
+	register(s, api, link, func(ctx context.Context, in *linkInput) (*loginOutput, error) {
+		return s.login(ctx, func(userAgent string) (string, error) {
+			return s.cfg.Access.Redeem(context.WithoutCancel(ctx), in.Body.Secret, userAgent)
+		}, "the link is unknown, older than ten minutes, or was used already. Make a new one with `holdfast link`.")
+	})
+	password := operation("login-password", http.MethodPost, "/api/v1/login/password", "access", "Log a browser in by the password")
+	password.Security = []map[string][]string{}
+	register(s, api, password, func(ctx context.Context, in *passwordInput) (*loginOutput, error) {
+		return s.login(ctx, func(userAgent string) (string, error) {
+			return s.cfg.Access.Login(ctx, in.Body.Password, userAgent)
+		}, "the password is wrong, or none is set. On the host's machine, `holdfast link` makes a link that logs in without it.")
+	})
+	logout := operation("logout", http.MethodPost, "/api/v1/logout", "access", "Log this browser out")
+	logout.DefaultStatus = http.StatusNoContent
+	register(s, api, logout, func(ctx context.Context, _ *struct{}) (*logoutOutput, error) {
+		id := identityOf(ctx)
+		if id.Kind != access.KindCookie {
+			return nil, newProblem(session.CodeBadRequest, "only a browser logs out; remove a token with DELETE /api/v1/devices/{id} or `holdfast token remove`.")
+		}
+		if err := s.cfg.Access.Remove(context.WithoutCancel(ctx), id.ID); err != nil && !errors.Is(err, access.ErrNotFound) {
+			return nil, err
+		}
+		c := s.cookie(requestOf(ctx), "")
+		c.MaxAge = -1
+		return &logoutOutput{SetCookie: c}, nil
+	})
+	register(s, api, operation("me", http.MethodGet, "/api/v1/me", "access", "Who is logged in"), func(ctx context.Context, _ *struct{}) (*meOutput, error) {
+		has, err := s.cfg.Access.HasPassword(ctx)
+		if err != nil {
+			return nil, err
+		}
+		id := identityOf(ctx)
+		return &meOutput{Body: Me{ID: id.ID, Kind: id.Kind, Name: id.Name, Version: s.cfg.Version, Home: s.cfg.Home, Password: has}}, nil
+	})
+	register(s, api, operation("list-devices", http.MethodGet, "/api/v1/devices", "access", "Browsers and tokens that are logged in"),
+		func(ctx context.Context, _ *struct{}) (*devicesOutput, error) {
+			devices, err := s.devices(ctx)
+			if err != nil {
+				return nil, err
+			}
+			out := &devicesOutput{}
+			out.Body.Devices = devices
+			return out, nil
+		})
+	remove := operation("remove-device", http.MethodDelete, "/api/v1/devices/{id}", "access", "Log a browser or a token out")
+	remove.DefaultStatus = http.StatusNoContent
+	register(s, api, remove, func(ctx context.Context, in *idInput) (*struct{}, error) {
+		return nil, s.removeDevice(ctx, in.ID)
+	})
+}
+
+// login runs one attempt under the limits.
+func (s *Server) login(ctx context.Context, attempt func(userAgent string) (string, error), denied string) (*loginOutput, error) {
+	r := requestOf(ctx)
+	if wait, ok := s.cfg.Access.Allow(r.RemoteAddr); !ok {
+		return nil, newProblem(codeTooManyLogins, fmt.Sprintf("too many attempts; try again in %d seconds", int(wait/time.Second)+1)).retryAfter(wait)
+	}
+	secret, err := attempt(r.UserAgent())
+	if errors.Is(err, access.ErrDenied) {
+		s.log.Warn("login refused", "from", r.RemoteAddr)
+		return nil, newProblem(codeLoginDenied, denied)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.cfg.Access.Succeeded(r.RemoteAddr)
+	id, err := s.cfg.Access.Cookie(ctx, secret)
+	if err != nil {
+		return nil, err
+	}
+	s.log.Info("logged in", "from", r.RemoteAddr, "name", id.Name)
+	out := &loginOutput{SetCookie: s.cookie(r, secret)}
+	out.Body.Name = id.Name
+	return out, nil
+}
+
+// cookie makes the login's cookie. Whether the browser speaks https to us or to
+// a proxy before us it says itself, in the Origin that every POST carries.
+func (s *Server) cookie(r *http.Request, value string) http.Cookie {
+	return http.Cookie{
+		Name:     s.cfg.CookieName,
+		Value:    value,
+		Path:     "/",
+		MaxAge:   int(cookieMaxAge / time.Second),
+		HttpOnly: true,
+		SameSite: http.SameSiteLaxMode,
+		Secure:   r.TLS != nil || strings.HasPrefix(r.Header.Get("Origin"), "https://"),
+	}
+}
+
+// cookieMaxAge is longer than a login lives without use, because the login's
+// end moves with its use and the cookie's does not.
+const cookieMaxAge = 400 * 24 * time.Hour
+
+func (s *Server) devices(ctx context.Context) ([]Device, error) {
+	list, err := s.cfg.Access.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	devices := make([]Device, len(list))
+	for i, c := range list {
+		devices[i] = Device{ID: c.ID, Kind: c.Kind, Name: c.Name, UserAgent: c.UserAgent, CreatedAt: c.CreatedAt, LastUsed: c.LastUsed, Current: c.ID == identityOf(ctx).ID}
+		if !c.ExpiresAt.IsZero() {
+			devices[i].ExpiresAt = &c.ExpiresAt
+		}
+	}
+	return devices, nil
+}
+
+func (s *Server) removeDevice(ctx context.Context, id string) error {
+	err := s.cfg.Access.Remove(context.WithoutCancel(ctx), id)
+	if errors.Is(err, access.ErrNotFound) {
+		return newProblem(session.CodeNotFound, fmt.Sprintf("there is no device or token %.100q; it may have been removed already", id))
+	}
+	return err
+}

@@ -1,0 +1,192 @@
+// Package httpapi is the host's door: HTTP, the event stream, admission, the
+// OpenAPI document and the page. It declares the interfaces that it needs of
+// the parts below, holds no transcript, and decides nothing about sessions.
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/holdfast-dev/holdfast/internal/access"
+	"github.com/holdfast-dev/holdfast/internal/session"
+	"github.com/holdfast-dev/holdfast/internal/store"
+)
+
+// Sessions is the heart. *session.Manager implements it.
+type Sessions interface {
+	Create(ctx context.Context, n session.New) (s store.Session, existing bool, err error)
+	Send(ctx context.Context, sessionID string, m session.Message) (session.Accepted, error)
+	Cancel(ctx context.Context, sessionID, run string) error
+	SetPaused(ctx context.Context, sessionID string, paused bool) error
+	EndAgent(ctx context.Context, sessionID string, force bool) error
+	Answer(ctx context.Context, approvalID string, a session.Answer) (store.Approval, error)
+	Patch(ctx context.Context, sessionID string, version int64, p session.Patch) (store.Session, error)
+	Delete(ctx context.Context, sessionID string) error
+	Agents(ctx context.Context) []session.AgentInfo
+	Live() int
+}
+
+// Config is what a server needs. Zero values of the rest mean the defaults.
+type Config struct {
+	Sessions Sessions
+	Store    Store
+	Access   *access.Service
+	Hosts    *access.Hosts
+	Files    fs.FS // the built page
+	Version  string
+	Home     string // where choosing a folder begins; the person's home folder
+	Log      *slog.Logger
+	Health   func() Health // what the watchdog says; nil says ok
+
+	// CookieName tells the cookies of hosts apart that share a name on
+	// different ports, which browsers do not.
+	CookieName string
+
+	Limits       Limits
+	Heartbeat    time.Duration // of streams; 15 s
+	WriteTimeout time.Duration // of one frame of a stream and of other answers; 20 s
+}
+
+// Limits bounds what clients may take. Zero means the default.
+type Limits struct {
+	Connections int // 400; the caller keeps it below the descriptor limit
+	API         int // 64 requests at once
+	Streams     int // 256
+	Uploads     int // 4
+	Probes      int // 8
+	Text        int // bytes of a message; 1 MiB
+	Attachment  int64
+}
+
+func (l Limits) withDefaults() Limits {
+	def := func(n *int, d int) {
+		if *n == 0 {
+			*n = d
+		}
+	}
+	def(&l.Connections, 400)
+	def(&l.API, 64)
+	def(&l.Streams, 256)
+	def(&l.Uploads, 4)
+	def(&l.Probes, 8)
+	def(&l.Text, 1<<20)
+	if l.Attachment == 0 {
+		l.Attachment = 20 << 20
+	}
+	return l
+}
+
+// The deadlines of a connection. A stalled client must not hold one for ever,
+// and no answer but a stream takes longer than a minute.
+const (
+	readHeaderTimeout = 5 * time.Second
+	bodyTimeout       = 30 * time.Second
+	uploadTimeout     = 10 * time.Minute
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 64 << 10
+	stopTimeout       = 3 * time.Second
+)
+
+// Server answers HTTP requests. Serve may be called for several listeners.
+type Server struct {
+	cfg      Config
+	log      *slog.Logger
+	api      http.Handler // routes and admission, without access checks
+	public   http.Handler
+	page     *page
+	gates    map[class]*gate
+	frames   frameCache
+	deep     deepProbe
+	requests atomic.Int64
+	conns    atomic.Int64
+
+	// life ends when streams must: it outlives every request, so it is the
+	// server's and not a caller's.
+	life context.Context
+	stop context.CancelFunc
+}
+
+// New makes a server. It starts nothing.
+func New(cfg Config) (*Server, error) {
+	cfg.Limits = cfg.Limits.withDefaults()
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Heartbeat == 0 {
+		cfg.Heartbeat = 15 * time.Second
+	}
+	if cfg.WriteTimeout == 0 {
+		cfg.WriteTimeout = 20 * time.Second
+	}
+	if cfg.CookieName == "" {
+		cfg.CookieName = "holdfast"
+	}
+	if cfg.Sessions == nil || cfg.Store == nil || cfg.Access == nil || cfg.Hosts == nil || cfg.Files == nil {
+		return nil, errors.New("make HTTP server: a part is missing")
+	}
+	s := &Server{cfg: cfg, log: cfg.Log}
+	s.life, s.stop = context.WithCancel(context.Background())
+	s.gates = map[class]*gate{
+		classAPI:    newGate(cfg.Limits.API),
+		classStream: newGate(cfg.Limits.Streams),
+		classUpload: newGate(cfg.Limits.Uploads),
+		classProbe:  newGate(cfg.Limits.Probes),
+		classPage:   newGate(cfg.Limits.API),
+	}
+	s.page = newPage(cfg.Files)
+	s.api = s.routes()
+	s.public = s.outer(s.secure(s.admit(s.authenticate(s.api))))
+	return s, nil
+}
+
+// ServeHTTP answers one request of the outside.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.public.ServeHTTP(w, r) }
+
+// Requests is the number of requests since the start.
+func (s *Server) Requests() int64 { return s.requests.Load() }
+
+// Connections is the number of open connections of all listeners.
+func (s *Server) Connections() int { return int(s.conns.Load()) }
+
+// Serve answers on a listener until the context ends, then lets requests end
+// for up to three seconds. It closes the listener.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	return s.serve(ctx, ln, s.public)
+}
+
+func (s *Server) serve(ctx context.Context, ln net.Listener, h http.Handler) error {
+	limited := newConns(ln, s.cfg.Limits.Connections, &s.conns)
+	srv := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ConnState:         limited.state,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(limited) }()
+
+	select {
+	case err := <-served:
+		srv.Close()
+		return err
+	case <-ctx.Done():
+	}
+	s.stop()
+	limited.closeSilent()
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	if err := srv.Shutdown(grace); err != nil {
+		s.log.Warn("end requests in time", "err", err)
+		srv.Close()
+	}
+	<-served
+	return nil
+}

@@ -1,0 +1,331 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/holdfast-dev/holdfast/internal/session"
+	"github.com/holdfast-dev/holdfast/internal/store"
+)
+
+// sidebarLimit is how many sessions a list has unless it is asked otherwise;
+// the deep probe reads as many.
+const sidebarLimit = 100
+
+type idInput struct {
+	ID string `path:"id" maxLength:"100"`
+}
+
+type agentsOutput struct {
+	Body struct {
+		Agents []session.AgentInfo `json:"agents" nullable:"false"`
+	}
+}
+
+type listInput struct {
+	Limit int    `query:"limit" minimum:"1" maximum:"500" default:"100"`
+	Page  string `query:"page" maxLength:"40" doc:"next of the page before"`
+}
+
+type listOutput struct {
+	Body struct {
+		Sessions []store.Session `json:"sessions" nullable:"false" doc:"Latest activity first"`
+		Next     *string         `json:"next" doc:"page for the next page, or null"`
+		Cursor   string          `json:"cursor" doc:"The stream from here misses nothing"`
+	}
+}
+
+type createInput struct {
+	Body struct {
+		Agent    string `json:"agent" minLength:"1" maxLength:"100" doc:"An id of GET /api/v1/agents"`
+		Cwd      string `json:"cwd" minLength:"1" maxLength:"4096" doc:"An absolute path of a folder"`
+		Title    string `json:"title,omitempty" maxLength:"300"`
+		ClientID string `json:"client_id,omitempty" maxLength:"200" doc:"Repeated, it is the same session"`
+	}
+}
+
+type createOutput struct {
+	Status   int
+	Location string `header:"Location"`
+	Body     store.Session
+}
+
+// SessionDetail is one session with what its page needs besides the transcript.
+type SessionDetail struct {
+	store.Session
+	Options json.RawMessage `json:"options,omitempty" doc:"What the agent lets a person choose, as in agent.options"`
+}
+
+type sessionOutput struct {
+	ETag string `header:"ETag"`
+	Body SessionDetail
+}
+
+type patchInput struct {
+	ID      string `path:"id" maxLength:"100"`
+	IfMatch string `header:"If-Match" doc:"The session's version"`
+	Body    struct {
+		Title *string `json:"title,omitempty" maxLength:"300"`
+	}
+}
+
+type messageInput struct {
+	ID   string `path:"id" maxLength:"100"`
+	Body struct {
+		ClientID    string   `json:"client_id" minLength:"1" maxLength:"200" doc:"Made by the client; per session. Repeated with the same text it is the same message."`
+		Text        string   `json:"text"`
+		Attachments []string `json:"attachments,omitempty" maxItems:"20"`
+	}
+}
+
+type messageOutput struct {
+	Body session.Accepted
+}
+
+type cancelInput struct {
+	ID   string `path:"id" maxLength:"100"`
+	Body struct {
+		Run string `json:"run" minLength:"1" maxLength:"100" doc:"The session's current run or a queued one"`
+	}
+}
+
+type cancelOutput struct {
+	Body struct {
+		Run string `json:"run"`
+	}
+}
+
+type queueInput struct {
+	ID   string `path:"id" maxLength:"100"`
+	Body struct {
+		Paused bool `json:"paused"`
+	}
+}
+
+type queueOutput struct {
+	Body struct {
+		Paused bool `json:"paused"`
+	}
+}
+
+type endInput struct {
+	ID   string `path:"id" maxLength:"100"`
+	Body *struct {
+		Force bool `json:"force,omitempty" doc:"Give up on what is left of its processes"`
+	}
+}
+
+type itemsInput struct {
+	ID     string `path:"id" maxLength:"100"`
+	Before int64  `query:"before" minimum:"0" doc:"Only items whose seq is less; 0 begins at the newest"`
+	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50"`
+}
+
+type itemsOutput struct {
+	Body struct {
+		Items  []store.Item `json:"items" nullable:"false" doc:"Ascending; open ones folded to the cursor"`
+		Cursor string       `json:"cursor" doc:"The stream from here misses nothing"`
+		Seq    int64        `json:"seq" doc:"The session's seq at the cursor"`
+		More   bool         `json:"more" doc:"There may be older items"`
+	}
+}
+
+type eventsInput struct {
+	ID    string `path:"id" maxLength:"100"`
+	After int64  `query:"after" minimum:"0" doc:"Only events whose seq is greater"`
+	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"1000"`
+}
+
+type eventsOutput struct {
+	Body struct {
+		Events []store.Event `json:"events" nullable:"false"`
+		Last   int64         `json:"last" doc:"The session's last seq"`
+	}
+}
+
+func (s *Server) sessionRoutes(api huma.API) {
+	register(s, api, operation("list-agents", http.MethodGet, "/api/v1/agents", "agents", "The agents of this machine"),
+		func(ctx context.Context, _ *struct{}) (*agentsOutput, error) {
+			out := &agentsOutput{}
+			out.Body.Agents = orEmpty(s.cfg.Sessions.Agents(ctx))
+			return out, nil
+		})
+	register(s, api, operation("list-sessions", http.MethodGet, "/api/v1/sessions", "sessions", "The sessions, latest activity first"), s.listSessions)
+	create := operation("create-session", http.MethodPost, "/api/v1/sessions", "sessions", "Start a session")
+	create.DefaultStatus = http.StatusCreated
+	create.Description = "201 for a new one, 200 where the client_id has made it already."
+	register(s, api, create, s.createSession)
+	register(s, api, operation("get-session", http.MethodGet, "/api/v1/sessions/{id}", "sessions", "One session"), s.getSession)
+	register(s, api, operation("change-session", http.MethodPatch, "/api/v1/sessions/{id}", "sessions", "Change what a person set"), s.patchSession)
+	remove := operation("delete-session", http.MethodDelete, "/api/v1/sessions/{id}", "sessions", "Delete a session and its transcript")
+	remove.DefaultStatus = http.StatusNoContent
+	register(s, api, remove, func(ctx context.Context, in *idInput) (*struct{}, error) {
+		return nil, s.cfg.Sessions.Delete(context.WithoutCancel(ctx), in.ID)
+	})
+	send := operation("send-message", http.MethodPost, "/api/v1/sessions/{id}/messages", "sessions", "Send a message")
+	send.DefaultStatus = http.StatusAccepted
+	send.Description = "Answered when the message is on the disk. It starts at once, or waits its turn."
+	register(s, api, send, s.sendMessage)
+	cancel := operation("cancel-run", http.MethodPost, "/api/v1/sessions/{id}/cancel", "sessions", "Cancel a run")
+	cancel.DefaultStatus = http.StatusAccepted
+	register(s, api, cancel, func(ctx context.Context, in *cancelInput) (*cancelOutput, error) {
+		if err := s.cfg.Sessions.Cancel(context.WithoutCancel(ctx), in.ID, in.Body.Run); err != nil {
+			return nil, err
+		}
+		out := &cancelOutput{}
+		out.Body.Run = in.Body.Run
+		return out, nil
+	})
+	register(s, api, operation("pause-queue", http.MethodPost, "/api/v1/sessions/{id}/queue", "sessions", "Pause or resume the queue"),
+		func(ctx context.Context, in *queueInput) (*queueOutput, error) {
+			if err := s.cfg.Sessions.SetPaused(context.WithoutCancel(ctx), in.ID, in.Body.Paused); err != nil {
+				return nil, err
+			}
+			out := &queueOutput{}
+			out.Body.Paused = in.Body.Paused
+			return out, nil
+		})
+	end := operation("end-agent", http.MethodPost, "/api/v1/sessions/{id}/agent/end", "sessions", "End a hung agent; its run is interrupted")
+	end.DefaultStatus = http.StatusAccepted
+	register(s, api, end, func(ctx context.Context, in *endInput) (*struct{}, error) {
+		return nil, s.cfg.Sessions.EndAgent(context.WithoutCancel(ctx), in.ID, in.Body != nil && in.Body.Force)
+	})
+	register(s, api, operation("list-items", http.MethodGet, "/api/v1/sessions/{id}/items", "sessions", "A page of the transcript"), s.listItems)
+	register(s, api, operation("list-events", http.MethodGet, "/api/v1/sessions/{id}/events", "sessions", "The session's part of the log"), s.listEvents)
+}
+
+func (s *Server) listSessions(ctx context.Context, in *listInput) (*listOutput, error) {
+	var before int64
+	if in.Page != "" {
+		var err error
+		if before, err = strconv.ParseInt(in.Page, 36, 64); err != nil || before <= 0 {
+			return nil, newProblem(codeUnknownCursor, "page is not one that this list gave out; begin without it")
+		}
+	}
+	// One more than asked for tells whether there is a next page.
+	list, last, err := s.cfg.Store.Sessions(ctx, before, in.Limit+1)
+	if err != nil {
+		return nil, err
+	}
+	out := &listOutput{}
+	if len(list) > in.Limit {
+		list = list[:in.Limit]
+		next := strconv.FormatInt(list[len(list)-1].LastEvent, 36)
+		out.Body.Next = &next
+	}
+	out.Body.Sessions = orEmpty(list)
+	out.Body.Cursor = s.cfg.Store.Cursor(last)
+	return out, nil
+}
+
+func (s *Server) createSession(ctx context.Context, in *createInput) (*createOutput, error) {
+	made, existing, err := s.cfg.Sessions.Create(context.WithoutCancel(ctx), session.New{
+		Agent: in.Body.Agent, Cwd: in.Body.Cwd, Title: in.Body.Title, ClientID: in.Body.ClientID,
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := &createOutput{Status: http.StatusCreated, Location: "/api/v1/sessions/" + made.ID, Body: made}
+	if existing {
+		out.Status = http.StatusOK
+	}
+	return out, nil
+}
+
+func (s *Server) getSession(ctx context.Context, in *idInput) (*sessionOutput, error) {
+	row, err := s.session(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return detail(row), nil
+}
+
+func detail(row store.Session) *sessionOutput {
+	return &sessionOutput{ETag: strconv.Quote(strconv.FormatInt(row.Version, 10)), Body: SessionDetail{Session: row, Options: row.Options}}
+}
+
+// session reads a row, or says which session there is not.
+func (s *Server) session(ctx context.Context, id string) (store.Session, error) {
+	row, err := s.cfg.Store.Session(ctx, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return row, newProblem(session.CodeNotFound, fmt.Sprintf("there is no session %.100q; it may have been deleted", id))
+	}
+	return row, err
+}
+
+func (s *Server) patchSession(ctx context.Context, in *patchInput) (*sessionOutput, error) {
+	if in.IfMatch == "" {
+		return nil, newProblem(codeNeedVersion, "")
+	}
+	version, err := strconv.ParseInt(strings.Trim(strings.TrimPrefix(in.IfMatch, "W/"), `"`), 10, 64)
+	if err != nil {
+		return nil, newProblem(session.CodeVersionConflict, "If-Match is not a version of a session; it is the number in the session's version")
+	}
+	row, err := s.cfg.Sessions.Patch(context.WithoutCancel(ctx), in.ID, version, session.Patch{Title: in.Body.Title})
+	if err != nil {
+		return nil, err
+	}
+	return detail(row), nil
+}
+
+func (s *Server) sendMessage(ctx context.Context, in *messageInput) (*messageOutput, error) {
+	if n := len(in.Body.Text); n > s.cfg.Limits.Text {
+		return nil, newProblem(codeBodyTooLarge, fmt.Sprintf("the text has %d bytes, a message takes %d. Put it into a file of the session's folder and name the file.", n, s.cfg.Limits.Text))
+	}
+	if strings.TrimSpace(in.Body.Text) == "" && len(in.Body.Attachments) == 0 {
+		return nil, newProblem(codeInvalidRequest, "body.text: the message is empty; write something or attach a file")
+	}
+	// What has arrived whole is taken, also when the client hangs up now.
+	accepted, err := s.cfg.Sessions.Send(context.WithoutCancel(ctx), in.ID, session.Message{
+		ClientID: in.Body.ClientID, Text: in.Body.Text, Attachments: in.Body.Attachments,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &messageOutput{Body: accepted}, nil
+}
+
+func (s *Server) listItems(ctx context.Context, in *itemsInput) (*itemsOutput, error) {
+	if _, err := s.session(ctx, in.ID); err != nil {
+		return nil, err
+	}
+	items, seq, last, err := s.cfg.Store.Items(ctx, in.ID, in.Before, in.Limit)
+	if err != nil {
+		return nil, err
+	}
+	out := &itemsOutput{}
+	out.Body.Items = orEmpty(items)
+	out.Body.Cursor = s.cfg.Store.Cursor(last)
+	out.Body.Seq = seq
+	out.Body.More = len(items) == in.Limit
+	return out, nil
+}
+
+func (s *Server) listEvents(ctx context.Context, in *eventsInput) (*eventsOutput, error) {
+	if _, err := s.session(ctx, in.ID); err != nil {
+		return nil, err
+	}
+	events, last, err := s.cfg.Store.Events(ctx, in.ID, in.After, in.Limit)
+	if err != nil {
+		return nil, err
+	}
+	out := &eventsOutput{}
+	out.Body.Events = orEmpty(events)
+	out.Body.Last = last
+	return out, nil
+}
+
+// orEmpty makes [] of nil: a client must not meet null where a list is.
+func orEmpty[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}

@@ -1,0 +1,259 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/holdfast-dev/holdfast/internal/access"
+	"github.com/holdfast-dev/holdfast/internal/session"
+	"github.com/holdfast-dev/holdfast/internal/store"
+)
+
+const (
+	// frameBytes is about how much is written under one deadline. A reader that
+	// takes less than this in WriteTimeout is cut, and resumes from the log.
+	frameBytes = 32 << 10
+	// retryMillis is how long a browser waits before it comes back.
+	retryMillis = 1000
+)
+
+type streamInput struct {
+	Session     []string `query:"session,explode" maxItems:"100" doc:"Sessions whose every event is wanted. session.* events of all sessions always come."`
+	Cursor      string   `query:"cursor" maxLength:"200" doc:"Where to begin; without it, from now"`
+	LastEventID string   `header:"Last-Event-ID" maxLength:"200" doc:"Wins over cursor"`
+}
+
+func (s *Server) streamRoute(api huma.API) {
+	op := operation("stream", http.MethodGet, "/api/v1/stream", "stream", "Follow the log")
+	op.Description = "Server-sent events. `data:` is an event of the log, `id:` the cursor after it. `event: ping` moves the cursor while nothing happens; " +
+		"`event: resync` says that the cursor is not of this log: read the snapshots again, the stream goes on from now. " +
+		"A reader that stalls is cut and resumes by its cursor."
+	op.Responses = map[string]*huma.Response{"200": {
+		Description: "The stream",
+		Content:     map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString}}},
+	}}
+	register(s, api, op, func(ctx context.Context, in *streamInput) (*huma.StreamResponse, error) {
+		if s.life.Err() != nil {
+			return nil, newProblem(session.CodeStopping, "")
+		}
+		wanted := make(map[string]bool, len(in.Session))
+		for _, id := range in.Session {
+			if _, err := s.session(ctx, id); err != nil {
+				return nil, err
+			}
+			wanted[id] = true
+		}
+		cursor := in.Cursor
+		if in.LastEventID != "" {
+			cursor = in.LastEventID
+		}
+		after, known := int64(0), false
+		if cursor != "" {
+			after, known = s.cfg.Store.ParseCursor(cursor)
+		}
+		if !known {
+			var err error
+			if after, err = s.cfg.Store.Last(ctx); err != nil {
+				return nil, err
+			}
+		}
+		return &huma.StreamResponse{Body: func(hc huma.Context) {
+			r, w := humago.Unwrap(hc)
+			t := &stream{server: s, w: w, r: r, rc: http.NewResponseController(w), wanted: wanted, at: after}
+			t.run(r.Context(), cursor != "" && !known)
+		}}, nil
+	})
+}
+
+// stream is one client's view of the log from a place on. It holds a position
+// and one frame's bytes, no events.
+type stream struct {
+	server *Server
+	w      http.ResponseWriter
+	r      *http.Request
+	rc     *http.ResponseController
+	wanted map[string]bool
+	at     int64 // id of the last event seen, wanted or not
+	buf    []byte
+}
+
+// errCut says that the client does not read, or has gone.
+var errCut = errors.New("client does not read")
+
+func (t *stream) run(ctx context.Context, resync bool) {
+	// The stream ends with the client or with the host, whichever is first.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(t.server.life, cancel)()
+
+	h := t.w.Header()
+	h.Set("Content-Type", "text/event-stream; charset=utf-8")
+	h.Set("Cache-Control", "no-store, no-transform")
+	h.Set("X-Accel-Buffering", "no")
+	t.w.WriteHeader(http.StatusOK)
+	if t.r.Method == http.MethodHead {
+		return
+	}
+	t.buf = fmt.Appendf(t.buf, "retry: %d\n", retryMillis)
+	if resync {
+		t.buf = fmt.Appendf(t.buf, "event: resync\nid: %s\ndata: {}\n\n", t.server.cfg.Store.Cursor(t.at))
+	} else {
+		t.ping()
+	}
+	if t.flush() != nil {
+		return
+	}
+	if err := t.follow(ctx); err != nil {
+		if !errors.Is(err, errCut) && t.r.Context().Err() == nil {
+			t.server.log.Warn("follow log", "instance", instanceOf(ctx), "err", err)
+		}
+		return
+	}
+	t.buf = append(t.buf, ": the host is stopping; come back in a moment\n\n"...)
+	_ = t.flush()
+}
+
+// follow writes events until the host stops (nil), or the client is cut.
+func (t *stream) follow(ctx context.Context) error {
+	s := t.server
+	f := s.cfg.Store.Follow(t.at)
+	beat := time.Now().Add(s.cfg.Heartbeat)  // when the next heartbeat is due
+	check := time.Now().Add(s.cfg.Heartbeat) // when the login is looked at again
+	for {
+		wait, cancel := context.WithDeadline(ctx, beat)
+		events, err := f.Next(wait)
+		cancel()
+		if s.life.Err() != nil {
+			return nil
+		}
+		if t.r.Context().Err() != nil {
+			return errCut
+		}
+		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+		for i := range events {
+			t.at = events[i].ID
+			if !t.wants(&events[i]) {
+				continue
+			}
+			t.buf = s.frames.append(t.buf, &events[i], s.cfg.Store.Cursor)
+			if len(t.buf) >= frameBytes {
+				if err := t.flush(); err != nil {
+					return err
+				}
+			}
+		}
+		now := time.Now()
+		if now.After(check) {
+			if !t.stillLoggedIn() {
+				return errCut
+			}
+			check = now.Add(s.cfg.Heartbeat)
+		}
+		if len(t.buf) == 0 {
+			if now.Before(beat) {
+				continue
+			}
+			t.ping()
+		}
+		if err := t.flush(); err != nil {
+			return err
+		}
+		beat = now.Add(s.cfg.Heartbeat)
+	}
+}
+
+func (t *stream) wants(e *store.Event) bool {
+	return t.wanted[e.Session] || strings.HasPrefix(string(e.Kind), "session.")
+}
+
+// ping moves the client's cursor. It carries data because a browser takes an
+// id only together with an event that it dispatches.
+func (t *stream) ping() {
+	t.buf = fmt.Appendf(t.buf, "event: ping\nid: %s\ndata: {}\n\n", t.server.cfg.Store.Cursor(t.at))
+}
+
+// flush writes what is ready under a deadline of its own.
+func (t *stream) flush() error {
+	// A writer that knows no deadlines is one of a test.
+	_ = t.rc.SetWriteDeadline(time.Now().Add(t.server.cfg.WriteTimeout))
+	_, err := t.w.Write(t.buf)
+	if err == nil {
+		err = t.rc.Flush()
+	}
+	if cap(t.buf) > 4*frameBytes {
+		t.buf = nil // one large event must not stay for the life of the stream
+	}
+	t.buf = t.buf[:0]
+	if err != nil {
+		return fmt.Errorf("%w: %w", errCut, err)
+	}
+	return nil
+}
+
+// stillLoggedIn ends the streams of a login that was removed. A store that
+// cannot be read ends none.
+func (t *stream) stillLoggedIn() bool {
+	if identityOf(t.r.Context()).Kind == access.KindLocal {
+		return true
+	}
+	_, err := t.server.identify(t.r)
+	return !errors.Is(err, access.ErrDenied)
+}
+
+// frameCache keeps the last events as frames, so that streams of the same
+// events share the work. Its memory is bounded by cachedFrames × cachedBytes.
+type frameCache struct {
+	slots [cachedFrames]atomic.Pointer[frame]
+}
+
+const (
+	cachedFrames = 256
+	cachedBytes  = 4 << 10
+)
+
+type frame struct {
+	id   int64
+	text []byte
+}
+
+// append adds an event's frame to buf.
+func (c *frameCache) append(buf []byte, e *store.Event, cursor func(int64) string) []byte {
+	slot := &c.slots[uint64(e.ID)%cachedFrames]
+	if f := slot.Load(); f != nil && f.id == e.ID {
+		return append(buf, f.text...)
+	}
+	start := len(buf)
+	out := bytes.NewBuffer(buf)
+	fmt.Fprintf(out, "id: %s\ndata: ", cursor(e.ID))
+	enc := json.NewEncoder(out)
+	enc.SetEscapeHTML(false)
+	// The encoder compacts the body, so no line break can end the data early,
+	// and it ends with the first of the two that end a frame.
+	if err := enc.Encode(e); err != nil {
+		// A body that is not JSON cannot have come through the store; the
+		// client must still see that there was an event.
+		broken := *e
+		broken.Body = json.RawMessage(`{}`)
+		out.Truncate(start)
+		fmt.Fprintf(out, "id: %s\ndata: ", cursor(e.ID))
+		_ = enc.Encode(broken)
+	}
+	out.WriteByte('\n')
+	buf = out.Bytes()
+	if n := len(buf) - start; n <= cachedBytes {
+		slot.Store(&frame{id: e.ID, text: bytes.Clone(buf[start:])})
+	}
+	return buf
+}

@@ -1,5 +1,12 @@
 import { mount } from 'svelte';
 import './styles/tokens.css';
-import App from './App.svelte';
+import './styles/base.css';
+import './styles/frame.css';
+import './styles/transcript.css';
+import './styles/dock.css';
+import Root from './ui/Root.svelte';
+import { App } from './state/app.svelte';
 
-mount(App, { target: document.getElementById('app')! });
+const app = new App();
+mount(Root, { target: document.getElementById('app')!, props: { app } });
+void app.start();

@@ -1,0 +1,536 @@
+// A stand-in for the host: it speaks the API contract from memory, with a scripted agent, and serves dist with the
+// host's Content-Security-Policy. For working on the page and for its pictures; nothing of it ships.
+//
+//   node mock/server.mjs [--port 8790] [--out]     --out: begins logged out; the link's secret is "letmein"
+
+import { createServer } from 'node:http';
+import { readFile } from 'node:fs/promises';
+import { extname, join, normalize } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const args = process.argv.slice(2);
+const port = Number(args[args.indexOf('--port') + 1] || 8790) || 8790;
+const dist = fileURLToPath(new URL('../dist', import.meta.url));
+let loggedIn = !args.includes('--out');
+
+const CSP =
+  "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+const HOME = '/home/ada';
+
+const agents = [
+  { id: 'claude', name: 'Claude Code', version: '2.1.4', path: '/opt/homebrew/bin/claude', ready: true, reason: '' },
+  { id: 'hermes', name: 'Hermes', version: '0.9.2', path: `${HOME}/.local/bin/hermes`, ready: true, reason: '' },
+  { id: 'opencode', name: 'OpenCode', version: '1.3.0', path: '/opt/homebrew/bin/opencode', ready: true, reason: '' },
+  { id: 'codex', name: 'Codex', version: '0.61', path: '/opt/homebrew/bin/codex', ready: false, reason: 'Needs a login: run codex login' },
+  { id: 'tour', name: 'Tour', version: '0.4.1', path: '', ready: true, reason: '' },
+  { id: 'gemini', name: 'Gemini', version: '', path: '', ready: false, reason: 'Not found. Install it with npm, then reload.' },
+  { id: 'goose', name: 'Goose', version: '', path: '', ready: false, reason: 'Not found. See its own page for an installer.' },
+];
+
+// The log
+
+const log = [];
+const sessions = new Map();
+const items = new Map();
+const approvals = new Map();
+const streams = new Set();
+let ids = 0;
+const GENERATION = 'g1';
+const newId = (kind) => `${kind}${++ids}`;
+
+function emit(session, kind, body, run = '', at = Date.now()) {
+  const s = sessions.get(session);
+  const event = { id: log.length + 1, session, seq: ++s.seq, run, at: new Date(at).toISOString(), kind, body };
+  log.push(event);
+  s.last_event = event.id;
+  if (kind !== 'session.changed') s.last_at = event.at;
+  apply(event);
+  for (const stream of streams) stream.send(event);
+  return event;
+}
+
+function changed(session) {
+  const s = sessions.get(session);
+  const mine = [...approvals.values()].filter((a) => a.session === session && a.state === 'pending').length;
+  s.waiting = mine;
+  if (s.run) s.state = mine ? 'waiting' : 'running';
+  else if (s.fixed) s.state = s.fixed;
+  else s.state = s.queued ? 'queued' : s.reason === 'interrupted' ? 'interrupted' : 'idle';
+  emit(session, 'session.changed', row({ ...s, seq: s.seq + 1, last_event: log.length + 1 }));
+}
+
+function row(s) {
+  const { queue, fixed, path, ...rest } = s;
+  return rest;
+}
+
+function itemsOf(session) {
+  if (!items.has(session)) items.set(session, []);
+  return items.get(session);
+}
+
+function apply(event) {
+  const list = itemsOf(event.session);
+  const body = event.body;
+  const add = (kind, content, open) =>
+    list.push({ id: body.item, session: event.session, run: event.run, kind, seq: event.seq, at: event.at, body: content, open });
+  const { item: id, ...rest } = body ?? {};
+  const it = list.find((each) => each.id === id);
+  switch (event.kind) {
+    case 'message.user': add('user', rest, false); break;
+    case 'text.delta': it ? (it.body = { text: it.body.text + body.text }) : add('assistant', { text: body.text }, true); break;
+    case 'thought.delta': it ? (it.body = { text: it.body.text + body.text }) : add('thought', { text: body.text }, true); break;
+    case 'tool.started': add('tool', rest, true); break;
+    case 'tool.updated':
+      it.body = { ...it.body, ...body.set };
+      if (body.append) {
+        const content = structuredClone(it.body.content);
+        content[body.append.index].content.text += body.append.text;
+        it.body.content = content;
+      }
+      break;
+    case 'plan': it ? (it.body = { entries: body.entries }) : add('plan', { entries: body.entries }, true); break;
+    case 'item.closed':
+      it.open = false;
+      if (body.status) it.body = { ...it.body, status: body.status };
+      if (body.ended_at) it.body = { ...it.body, ended_at: body.ended_at };
+      break;
+    case 'approval.requested': add('approval', body, true); break;
+    case 'approval.resolved': it.body = { ...it.body, ...rest }; it.open = false; break;
+    case 'notice': add('notice', rest, false); break;
+  }
+}
+
+function session(agent, folder, title, ago, more = {}) {
+  const id = newId('s');
+  const at = new Date(Date.now() - ago).toISOString();
+  sessions.set(id, {
+    id, title, agent, cwd: `${HOME}/${folder}`, state: 'idle', waiting: 0, queued: 0, paused: false, run: '', agent_state: 'ready',
+    reason: '', created_at: at, last_at: at, last_event: 0, seq: 0, version: 1, queue: [], ...more,
+  });
+  return id;
+}
+
+// The scripted past
+
+const MIN = 60_000;
+const HOUR = 60 * MIN;
+const text = (t) => ({ type: 'content', content: { type: 'text', text: t } });
+
+function say(s, run, words, at, open = false) {
+  const item = newId('i');
+  emit(s, 'text.delta', { item, text: words }, run, at);
+  if (!open) emit(s, 'item.closed', { item }, run, at + 1000);
+}
+function ask(s, run, words, at) {
+  const item = newId('i');
+  emit(s, 'message.user', { item, text: words, client_id: newId('c') }, run, at);
+  return item;
+}
+function tool(s, run, at, took, body, status = 'completed') {
+  const item = newId('i');
+  emit(s, 'tool.started', { item, tool_call_id: newId('t'), status: 'in_progress', ...body }, run, at);
+  if (status) emit(s, 'item.closed', { item, status, ended_at: new Date(at + took).toISOString() }, run, at + took);
+  return item;
+}
+
+const OLD = `package deliver
+
+import "time"
+
+const baseDelay = time.Second
+
+// NextDelay doubles with each attempt.
+func NextDelay(attempt int) time.Duration {
+	return baseDelay << attempt
+}
+`;
+const NEW = `package deliver
+
+import "time"
+
+const baseDelay = time.Second
+
+// NextDelay draws from [0, min(Cap, Base<<attempt)): full jitter.
+func (p Policy) NextDelay(attempt int) time.Duration {
+	ceil := p.Cap
+	if d := p.Base << attempt; d > 0 && d < ceil {
+		ceil = d
+	}
+	return time.Duration(p.rand.Int64N(int64(ceil)))
+}
+`;
+
+function past() {
+  const now = Date.now();
+  const quiet = (agent, folder, title, ago, words, more) => {
+    const s = session(agent, folder, title, ago, more);
+    const run = newId('r');
+    ask(s, run, title, now - ago - 5 * MIN);
+    say(s, run, words, now - ago);
+    return s;
+  };
+  for (const [agent, folder, title] of [
+    ['tour', 'src/infra', 'Shrink the base image'],
+    ['claude', 'src/billing', 'Invoice mails in Dutch and Polish'],
+    ['opencode', 'home', 'What changed in router firmware 4.1'],
+    ['opencode', 'src/infra', 'Grafana panel for relay p99'],
+  ]) quiet(agent, folder, title, 26 * HOUR, 'Done.');
+  quiet('hermes', 'src/infra', 'Renew the wildcard certificate', 3.2 * HOUR, 'The DNS interface wants a login.', {
+    fixed: 'failed', state: 'failed', reason: 'no login for the DNS API',
+  });
+  quiet('claude', 'src/courier', 'Release notes for 2.8', 2.6 * HOUR, RICH);
+  interrupted(now);
+  quiet('hermes', 'src', 'Nightly dependency report', 2 * HOUR, 'Three upgrades are worth a look.');
+  const queued = session('claude', 'src/billing', 'Rename tenant_id in billing', 3 * MIN, { paused: true });
+  const qi = ask(queued, 'rq1', 'Rename tenant_id to account_id everywhere', now - 3 * MIN);
+  const qj = ask(queued, 'rq2', 'Then run the migration on a copy', now - 2 * MIN);
+  Object.assign(sessions.get(queued), { queued: 2, queue: [{ run: 'rq1', item: qi }, { run: 'rq2', item: qj }] });
+  emit(queued, 'queue.changed', { paused: true, queue: sessions.get(queued).queue });
+  changed(queued);
+  for (const [agent, folder, title, ago] of [
+    ['opencode', 'src/app-ios', 'Find the slow iOS build step', 2 * MIN],
+    ['hermes', 'src/infra', 'Postgres 17 upgrade, dry run', 26 * MIN],
+  ]) {
+    const s = session(agent, folder, title, ago);
+    const run = newId('r');
+    sessions.get(s).run = run;
+    ask(s, run, title, now - ago);
+    tool(s, run, now - ago, 0, { title: 'pg_restore -j4 dump', kind: 'execute', raw_input: { command: 'pg_restore -j4 dump' } }, '');
+    changed(s);
+  }
+  const photos = session('hermes', 'Pictures', 'Move photo archive to the NAS', 11 * MIN);
+  const prun = newId('r');
+  sessions.get(photos).run = prun;
+  ask(photos, prun, 'Move the photo archive to the NAS', now - 14 * MIN);
+  approval(photos, prun, 'Delete 214 files', { command: 'rm -r ~/Pictures/2019-import/', text: '214 files, 3.1 GB. All are on the NAS with the same checksum.' }, now - 11 * MIN, [
+    { id: 'once', name: 'Allow once', kind: 'allow_once' }, { id: 'no', name: 'Deny', kind: 'reject_once' },
+  ]);
+  jitter(now);
+}
+
+const RICH = `The draft is in \`docs/notes-2.8.md\`. In short:
+
+## What is new
+
+1. **Retries** draw their delay with full jitter.
+2. The relay has a dial deadline of *5 s*.
+   - configurable per target
+   - old configurations keep \`base_delay\`
+
+| Area | Change | Risk |
+|---|---|---|
+| deliver | jitter | low |
+| relay | deadline | medium |
+
+\`\`\`go
+p := deliver.Policy{Base: time.Second, Cap: 30 * time.Second}
+fmt.Println(p.NextDelay(3))
+\`\`\`
+
+> The tag is not pushed yet.
+
+- [x] Changelog line
+- [ ] Announcement
+
+See [the release page](https://example.com/releases) or <script>alert(1)</script>; [this one](javascript:alert(1)) is no link.`;
+
+function interrupted(now) {
+  const s = session('codex', 'src/courier', 'Flaky TestLease under -race', 2 * HOUR);
+  const a = newId('r');
+  ask(s, a, 'Which tests were flaky this week, and how often?', now - 2.3 * HOUR);
+  tool(s, a, now - 2.3 * HOUR, 2100, { title: 'gh run list', kind: 'execute', raw_input: { command: 'gh run list --status failure --json name,createdAt' }, content: [text('TestLease 7\nTestMailerClock 1')] });
+  say(s, a, 'Two. `TestLease` failed in 7 of 212 runs, always under `-race`. `TestMailerClock` failed once, on the night the clocks changed.', now - 2.3 * HOUR + 9000);
+  const b = newId('r');
+  const at = now - 2.2 * HOUR;
+  ask(s, b, 'TestLease fails about once in 30 runs under -race. Find out why and fix the cause, not the test.', at);
+  for (let i = 0; i < 5; i++) tool(s, b, at + 1000 * i, 120, { title: `Read lease${i}.go`, kind: 'read', locations: [{ path: `${HOME}/src/courier/internal/lease/lease${i}.go` }] });
+  tool(s, b, at + 9000, 48_000, { title: 'go test', kind: 'execute', raw_input: { command: 'go test -race -run TestLease -count=200' }, raw_output: { exit_code: 1 }, content: [text('--- FAIL: TestLease (0.31s)\n    lease_test.go:88: lease was given up while it was held')] }, 'failed');
+  emit(s, 'notice', { item: newId('i'), level: 'info', text: 'Host restarted at 09:09:51, upgrade to 0.4.1. The run carried on.', code: 'host_restarted' }, b, at + 60_000);
+  say(s, b, 'The renewal goroutine reads `l.expires` without the lock that `Extend` holds. Most of the time it sees the new value; when the timer fires inside `Extend`, it sees the old one and gives the lease up. The smallest fix is to take', at + 70_000);
+  sessions.get(s).reason = 'interrupted';
+  sessions.get(s).fixed = 'interrupted';
+  sessions.get(s).state = 'interrupted';
+  emit(s, 'run.ended', { run: b, reason: 'interrupted', detail: 'The machine ran out of memory and ended the agent (signal 9).' }, b, at + 90_000);
+  changed(s);
+}
+
+function approval(s, run, title, detail, at, options) {
+  const item = newId('i');
+  const a = { id: newId('a'), session: s, run, state: 'pending', title, item, at: new Date(at).toISOString(), detail, options };
+  approvals.set(a.id, a);
+  emit(s, 'approval.requested', a, run, at);
+  changed(s);
+  return a;
+}
+
+const OPTIONS = [
+  { id: 'once', name: 'Allow once', kind: 'allow_once' },
+  { id: 'session', name: 'This session', kind: 'allow_session' },
+  { id: 'always', name: 'Always for replay', kind: 'allow_always' },
+  { id: 'no', name: 'Deny', kind: 'reject_once' },
+];
+
+function jitter(now) {
+  const s = session('claude', 'src/courier', 'Jitter for webhook retries', 4 * MIN);
+  const run = newId('r');
+  sessions.get(s).run = run;
+  const at = now - 4 * MIN - 12_000;
+  const question = ask(s, run, 'Webhook retries come in waves. Give them full jitter under a cap, keep old configurations working, and prove the spread with a test.', at);
+  emit(s, 'run.started', { run, item: question }, run, at);
+  emit(s, 'agent.options', {
+    models: { currentModelId: 'opus', availableModels: [{ modelId: 'opus', name: 'Opus 4.5' }] },
+    modes: { currentModeId: 'ask', availableModes: [{ id: 'ask', name: 'Ask first' }] },
+  }, run, at);
+  const thought = newId('i');
+  emit(s, 'thought.delta', { item: thought, text: 'The delay is a shift of the base, so all clients that failed together come back together.' }, run, at + 1000);
+  emit(s, 'item.closed', { item: thought, ended_at: new Date(at + 10_000).toISOString() }, run, at + 10_000);
+  for (const f of ['internal/deliver/retry.go', 'internal/deliver/retry_test.go', 'config/retry.go'])
+    tool(s, run, at + 11_000, 11, { title: `Read ${f}`, kind: 'read', locations: [{ path: `${HOME}/src/courier/${f}` }], content: [text('line\n'.repeat(84))] });
+  const plan = newId('i');
+  const entries = ['Find where the delay is drawn', 'Draw under a cap, full jitter', 'Keep base_delay in old configs', 'Prove the spread with a test', 'Write the changelog line']
+    .map((content, i) => ({ content, priority: 'medium', status: i < 3 ? 'completed' : i === 3 ? 'in_progress' : 'pending' }));
+  emit(s, 'plan', { item: plan, entries }, run, at + 14_000);
+  say(s, run, 'The delay is drawn in one place. I change it there and leave `base_delay` as the name in old configurations.', at + 15_000);
+  tool(s, run, at + 20_000, 40, { title: 'Edit retry.go', kind: 'edit', locations: [{ path: `${HOME}/src/courier/internal/deliver/retry.go` }], content: [{ type: 'diff', path: `${HOME}/src/courier/internal/deliver/retry.go`, oldText: OLD, newText: NEW }] });
+  tool(s, run, at + 30_000, 3100, { title: 'go test', kind: 'execute', raw_input: { command: 'go test ./internal/deliver' }, raw_output: { exit_code: 1 }, content: [text('=== RUN\n'.repeat(20) + '--- FAIL: TestNextDelay (0.00s)\n    retry_test.go:28: attempt 3: got 5.21s, want 8s')] }, 'failed');
+  say(s, run, 'The old test pinned exact delays. I replaced it with one that draws 10,000 delays and checks their spread.', at + 40_000);
+  emit(s, 'usage', { used: 62_000, size: 200_000, cost: { amount: 0.41, currency: 'USD' } }, run, now - 20_000);
+  tool(s, run, now - 18_000, 0, { title: 'go test', kind: 'execute', raw_input: { command: 'go test ./internal/deliver -race -count=50' }, content: [text('ok      courier/internal/deliver    0.412s  run 31\nok      courier/internal/deliver    0.407s  run 32')] }, '');
+  say(s, run, 'While the race run goes on, I’d like to replay Tuesday’s failures against staging, so the spread is measured on real traffic and not only in', now - 41_000, true);
+  approval(s, run, 'Replay failures', {
+    command: './bin/replay --from 2026-11-17T14:02Z --rate 50 --target https://staging.courier.test/hooks',
+    text: 'Sends about 3,000 requests to staging. Writes nothing in this folder.',
+  }, now - 40_000, OPTIONS);
+}
+
+// The scripted agent: thinks, plans, reads, asks before it acts, answers word by word.
+
+const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+const answers = new Map();
+
+async function work(s, run, item, words) {
+  const state = sessions.get(s);
+  state.run = run;
+  state.reason = '';
+  delete state.fixed;
+  emit(s, 'run.started', { run, item }, run);
+  changed(s);
+  const gone = () => sessions.get(s)?.run !== run;
+  const stream = async (kind, id, all, ms = 40) => {
+    for (const part of all.match(/\S+\s*/g) ?? []) {
+      if (gone()) return;
+      emit(s, kind, { item: id, text: part }, run);
+      await wait(ms);
+    }
+    if (!gone()) emit(s, 'item.closed', { item: id, ended_at: new Date().toISOString() }, run);
+  };
+  await stream('thought.delta', newId('i'), 'The person wants this done with care, so I look first and ask before I act.');
+  const plan = newId('i');
+  const steps = (n) => ['Look around', 'Ask before acting', 'Answer'].map((content, i) => ({ content, priority: 'medium', status: i < n ? 'completed' : i === n ? 'in_progress' : 'pending' }));
+  if (gone()) return;
+  emit(s, 'plan', { item: plan, entries: steps(0) }, run);
+  const t = newId('i');
+  emit(s, 'tool.started', { item: t, tool_call_id: t, title: 'ls -la', kind: 'execute', status: 'in_progress', raw_input: { command: 'ls -la' }, content: [text('')] }, run);
+  for (let i = 1; i <= 14 && !gone(); i++) {
+    emit(s, 'tool.updated', { item: t, append: { index: 0, text: `-rw-r--r--  ada  ${i * 412} file${i}.txt\n` } }, run);
+    await wait(60);
+  }
+  if (gone()) return;
+  emit(s, 'item.closed', { item: t, status: 'completed', ended_at: new Date().toISOString() }, run);
+  emit(s, 'plan', { item: plan, entries: steps(1) }, run);
+  if (/ask/.test(words)) {
+    const a = approval(s, run, 'Run make bench', { command: 'make bench', text: 'Runs for about a minute.' }, Date.now(), OPTIONS);
+    await new Promise((done) => answers.set(a.id, done));
+    if (gone()) return;
+  }
+  if (/crash/.test(words)) {
+    end(s, run, 'interrupted', 'The agent ended by itself (exit 1).');
+    return;
+  }
+  emit(s, 'plan', { item: plan, entries: steps(2) }, run);
+  await stream('text.delta', newId('i'), /long/.test(words) ? `${RICH}\n\n${RICH}` : RICH, 25);
+  if (!gone()) end(s, run, 'end_turn');
+}
+
+function end(s, run, reason, detail) {
+  const state = sessions.get(s);
+  for (const it of itemsOf(s)) if (it.run === run && it.open && it.kind !== 'approval' && it.kind !== 'plan')
+    emit(s, 'item.closed', { item: it.id, ...(it.kind === 'tool' ? { status: 'cancelled', ended_at: new Date().toISOString() } : {}) }, run);
+  for (const a of approvals.values()) if (a.run === run && a.state === 'pending') resolve(a, { state: 'cancelled', reason: 'the run ended first' });
+  state.run = '';
+  state.reason = reason;
+  emit(s, 'run.ended', { run, reason, detail }, run);
+  if (reason !== 'end_turn' && state.queue.length) state.paused = true;
+  changed(s);
+  if (!state.paused) next(s);
+}
+
+function next(s) {
+  const state = sessions.get(s);
+  const entry = state.queue.shift();
+  state.queued = state.queue.length;
+  if (!entry) return;
+  emit(s, 'queue.changed', { paused: state.paused, queue: state.queue });
+  const item = itemsOf(s).find((each) => each.id === entry.item);
+  void work(s, entry.run, entry.item, item.body.text);
+}
+
+function resolve(a, how) {
+  Object.assign(a, how, { answered_at: new Date().toISOString() });
+  emit(a.session, 'approval.resolved', { id: a.id, item: a.item, answered_at: a.answered_at, ...how }, a.run);
+  answers.get(a.id)?.();
+  changed(a.session);
+}
+
+// HTTP
+
+const problem = (status, code, title, detail) => [status, { type: 'about:blank', title, status, detail, code }];
+
+const messages = new Map();
+const routes = [
+  ['GET', /^\/health$/, () => [200, { status: 'ok', version: '0.4.1', uptime_s: 19_320, sessions: sessions.size }]],
+  ['GET', /^\/api\/v1\/me$/, () => [200, { name: 'MacBook, Firefox', kind: 'browser', version: '0.4.1' }]],
+  ['POST', /^\/api\/v1\/logout$/, () => ((loggedIn = false), [204])],
+  ['GET', /^\/api\/v1\/agents$/, () => [200, { agents }]],
+  ['GET', /^\/api\/v1\/folders$/, (m, q) => {
+    const path = q.get('path') || HOME;
+    const names = { [HOME]: ['Pictures', 'src', 'Documents'], [`${HOME}/src`]: ['app-ios', 'billing', 'courier', 'infra'] }[path] ?? [];
+    if (path.includes('secret')) return problem(403, 'folder_forbidden', 'The folder cannot be read', 'The service may not open it.');
+    return [200, { path, parent: path === '/' ? '' : path.replace(/\/[^/]+$/, '') || '/', folders: names.map((name) => ({ name, path: `${path}/${name}` })), recent: ['courier', 'infra', 'app-ios', 'billing'].map((n) => `${HOME}/src/${n}`) }];
+  }],
+  ['POST', /^\/api\/v1\/folders$/, (m, q, body) => [201, { path: body.path }]],
+  ['GET', /^\/api\/v1\/sessions$/, () => [200, { sessions: [...sessions.values()].map(row).sort((a, b) => b.last_event - a.last_event), next: '', cursor: cursor() }]],
+  ['POST', /^\/api\/v1\/sessions$/, (m, q, body) => {
+    const id = session(body.agent, '', body.title ?? '', 0, { cwd: body.cwd });
+    emit(id, 'session.created', row({ ...sessions.get(id), seq: 1, last_event: log.length + 1 }));
+    return [201, row(sessions.get(id))];
+  }],
+  ['GET', /^\/api\/v1\/sessions\/([^/]+)$/, (m) => (sessions.has(m[1]) ? [200, row(sessions.get(m[1]))] : problem(404, 'session_not_found', 'There is no such session', 'It may have been deleted.'))],
+  ['GET', /^\/api\/v1\/sessions\/([^/]+)\/items$/, (m, q) => {
+    if (!sessions.has(m[1])) return problem(404, 'session_not_found', 'There is no such session', 'It may have been deleted.');
+    const before = Number(q.get('before')) || Infinity;
+    const all = itemsOf(m[1]).filter((item) => item.seq < before);
+    return [200, { items: all.slice(-(Number(q.get('limit')) || 50)), cursor: cursor(), seq: sessions.get(m[1]).seq }];
+  }],
+  ['POST', /^\/api\/v1\/sessions\/([^/]+)\/messages$/, (m, q, body) => {
+    const s = sessions.get(m[1]);
+    if (!s) return problem(404, 'session_not_found', 'There is no such session', 'It may have been deleted.');
+    if (/refuse/.test(body.text)) return problem(422, 'text_refused', 'The message was refused', 'It says refuse.');
+    if (messages.has(body.client_id)) return [202, messages.get(body.client_id)];
+    const run = newId('r');
+    const item = newId('i');
+    if (!s.title) s.title = body.text.slice(0, 60);
+    const event = emit(m[1], 'message.user', { item, text: body.text, client_id: body.client_id }, run);
+    const answer = { item, run, seq: event.seq, state: s.run ? 'queued' : 'started' };
+    messages.set(body.client_id, answer);
+    if (s.run) {
+      s.queue.push({ run, item });
+      s.queued = s.queue.length;
+      emit(m[1], 'run.queued', { run, item, position: s.queued }, run);
+      emit(m[1], 'queue.changed', { paused: s.paused, queue: s.queue });
+      changed(m[1]);
+    } else void work(m[1], run, item, body.text);
+    return [202, answer];
+  }],
+  ['POST', /^\/api\/v1\/sessions\/([^/]+)\/cancel$/, (m, q, body) => {
+    const s = sessions.get(m[1]);
+    if (s.run === body.run) {
+      setTimeout(() => end(m[1], body.run, 'cancelled'), 300);
+      return [202, {}];
+    }
+    const at = s.queue.findIndex((entry) => entry.run === body.run);
+    if (at < 0) return problem(409, 'run_not_current', 'That run is over', 'It ended before the stop came.');
+    s.queue.splice(at, 1);
+    s.queued = s.queue.length;
+    emit(m[1], 'run.ended', { run: body.run, reason: 'cancelled' }, body.run);
+    emit(m[1], 'queue.changed', { paused: s.paused, queue: s.queue });
+    changed(m[1]);
+    return [202, {}];
+  }],
+  ['POST', /^\/api\/v1\/sessions\/([^/]+)\/queue$/, (m, q, body) => {
+    sessions.get(m[1]).paused = body.paused;
+    emit(m[1], 'queue.changed', { paused: body.paused, queue: sessions.get(m[1]).queue });
+    if (!body.paused && !sessions.get(m[1]).run) next(m[1]);
+    return [200, {}];
+  }],
+  ['POST', /^\/api\/v1\/sessions\/([^/]+)\/agent\/end$/, (m) => (end(m[1], sessions.get(m[1]).run, 'interrupted', 'A person ended the agent.'), [202, {}])],
+  ['GET', /^\/api\/v1\/approvals$/, () => [200, { approvals: [...approvals.values()].filter((a) => a.state === 'pending').sort((a, b) => a.at.localeCompare(b.at)) }]],
+  ['POST', /^\/api\/v1\/approvals\/([^/]+)$/, (m, q, body) => {
+    const a = approvals.get(m[1]);
+    if (a.state !== 'pending') return problem(409, 'approval_answered', 'The question was answered', 'Another device was first.');
+    resolve(a, { state: 'answered', chosen: body.option, by: 'MacBook' });
+    return [200, a];
+  }],
+];
+
+function cursor() {
+  return `${GENERATION}-${log.length}`;
+}
+
+function openStream(request, response, query) {
+  const wanted = new Set(query.getAll('session'));
+  const from = request.headers['last-event-id'] || query.get('cursor') || cursor();
+  response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' });
+  const [generation, id] = from.split('-');
+  if (generation !== GENERATION) {
+    response.end('event: resync\ndata: {}\n\n');
+    return;
+  }
+  const stream = {
+    send(event) {
+      if (wanted.has(event.session) || event.kind.startsWith('session.'))
+        response.write(`id: ${GENERATION}-${event.id}\ndata: ${JSON.stringify(event)}\n\n`);
+    },
+  };
+  for (const event of log.slice(Number(id))) stream.send(event);
+  streams.add(stream);
+  const beat = setInterval(() => response.write(`id: ${cursor()}\n\n`), 10_000);
+  response.write(': open\n\n');
+  request.on('close', () => {
+    streams.delete(stream);
+    clearInterval(beat);
+  });
+}
+
+const TYPES = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.woff2': 'font/woff2', '.txt': 'text/plain' };
+
+async function file(path, response) {
+  const name = normalize(path).replace(/^\/+/, '');
+  try {
+    const data = await readFile(join(dist, name || 'index.html'));
+    response.writeHead(200, { 'Content-Type': TYPES[extname(name || 'index.html')] ?? 'application/octet-stream', 'Content-Security-Policy': CSP });
+    response.end(data);
+  } catch {
+    if (extname(name)) return void response.writeHead(404).end();
+    await file('/index.html', response);
+  }
+}
+
+const server = createServer(async (request, response) => {
+  const url = new URL(request.url, 'http://mock');
+  const json = (status, body) => {
+    response.writeHead(status, { 'Content-Type': status >= 400 ? 'application/problem+json' : 'application/json' });
+    response.end(body === undefined ? '' : JSON.stringify(body));
+  };
+  if (!url.pathname.startsWith('/api/') && url.pathname !== '/health') return file(url.pathname, response);
+  let raw = '';
+  for await (const chunk of request) raw += chunk;
+  const body = raw ? JSON.parse(raw) : {};
+  if (url.pathname === '/api/v1/login/link' || url.pathname === '/api/v1/login/password') {
+    if ((body.secret ?? body.password) !== 'letmein')
+      return json(...problem(401, 'link_used', 'The link did not work', 'That link was used at 09:14 by another browser.'));
+    loggedIn = true;
+    return json(204);
+  }
+  if (!loggedIn && url.pathname !== '/health') return json(...problem(401, 'not_logged_in', 'This browser is not logged in', ''));
+  if (url.pathname === '/api/v1/stream') return openStream(request, response, url.searchParams);
+  for (const [method, pattern, handle] of routes) {
+    const match = request.method === method && pattern.exec(url.pathname);
+    if (match) return json(...handle(match, url.searchParams, body));
+  }
+  json(...problem(404, 'not_found', 'There is no such address', url.pathname));
+});
+
+past();
+server.listen(port, '127.0.0.1', () => console.log(`http://127.0.0.1:${server.address().port}`));

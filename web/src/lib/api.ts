@@ -1,0 +1,96 @@
+// Requests to the host. Every refusal is a Problem, whatever its cause, so a caller shows one thing: what, why, remedy.
+
+/** A problem document (RFC 9457) of the host, or the lack of an answer (status 0). */
+export class Problem extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    readonly title: string,
+    readonly detail: string,
+    /** The whole document: a 409 carries the answer that won. */
+    readonly body: Record<string, unknown> = {},
+    readonly retryAfter = 0,
+  ) {
+    super(detail ? `${title}: ${detail}` : title);
+  }
+
+  /** The same request may succeed later without a change. */
+  get passing(): boolean {
+    return this.status === 0 || this.status === 408 || this.status === 429 || this.status >= 500;
+  }
+}
+
+let csrf = '';
+
+export function setCSRF(token: string): void {
+  csrf = token;
+}
+
+export async function request<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+  const headers: Record<string, string> = { Accept: 'application/json' };
+  if (body !== undefined) headers['Content-Type'] = 'application/json';
+  if (csrf && method !== 'GET') headers['X-CSRF-Token'] = csrf;
+  let response: Response;
+  try {
+    response = await fetch(path, {
+      method,
+      headers,
+      body: body === undefined ? undefined : JSON.stringify(body),
+      credentials: 'same-origin',
+      cache: 'no-store',
+      signal: signal ?? AbortSignal.timeout(30_000),
+    });
+  } catch {
+    throw new Problem(0, 'no_answer', 'No answer from the host', 'It may be restarting, or this device is offline.');
+  }
+  if (!response.ok) throw await problemOf(response);
+  if (response.status === 204) return undefined as T;
+  try {
+    const text = await response.text();
+    return (text ? JSON.parse(text) : undefined) as T;
+  } catch {
+    throw new Problem(response.status, 'bad_answer', 'The answer was not understood', `${method} ${path}`);
+  }
+}
+
+export async function problemOf(response: Response): Promise<Problem> {
+  let doc: Record<string, unknown> = {};
+  try {
+    doc = (await response.json()) as Record<string, unknown>;
+  } catch {
+    // A proxy between may answer without a document; the status says enough.
+  }
+  const text = (key: string, otherwise: string) => (typeof doc[key] === 'string' ? (doc[key] as string) : otherwise);
+  return new Problem(
+    response.status,
+    text('code', `http_${response.status}`),
+    text('title', response.statusText || `The host answered ${response.status}`),
+    text('detail', ''),
+    doc,
+    Number(response.headers.get('Retry-After')) || 0,
+  );
+}
+
+export const get = <T>(path: string, signal?: AbortSignal) => request<T>('GET', path, undefined, signal);
+export const post = <T>(path: string, body: unknown = {}) => request<T>('POST', path, body);
+
+/** What a person reads of an error: the thing that failed, then the cause. */
+export function explain(thing: string, error: unknown): string {
+  if (error instanceof Problem) {
+    const cause = error.detail || error.title;
+    return `${thing}: ${lowerFirst(cause)}${/[.!?]$/.test(cause) ? '' : '.'}`;
+  }
+  return `${thing}.`;
+}
+
+function lowerFirst(text: string): string {
+  // An acronym or a name keeps its capital.
+  return /^[A-Z][a-z]/.test(text) ? text.charAt(0).toLowerCase() + text.slice(1) : text;
+}
+
+export function newId(): string {
+  if (typeof crypto.randomUUID === 'function') return crypto.randomUUID();
+  // randomUUID is absent outside secure contexts, which a LAN address is.
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (b) => b.toString(16).padStart(2, '0')).join('');
+}

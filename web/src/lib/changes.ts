@@ -1,0 +1,46 @@
+// The files that a run changed, from the diffs of its tools.
+
+import { diffFile, type FileDiff } from './diff';
+import type { View } from './fold';
+import { diffs } from './tools';
+import type { ToolBody } from './types';
+
+export interface Changes {
+  files: { path: string; added: number; removed: number; isNew: boolean }[];
+  added: number;
+  removed: number;
+}
+
+// A body is never changed in place, so what was computed from it holds as long as it lives.
+const computed = new WeakMap<ToolBody, FileDiff[]>();
+
+export function diffsOf(tool: ToolBody): FileDiff[] {
+  let files = computed.get(tool);
+  if (!files) {
+    files = diffs(tool).map((each) => diffFile(each.path, each.oldText, each.newText));
+    computed.set(tool, files);
+  }
+  return files;
+}
+
+export function changesOf(view: View, run: string): Changes {
+  const files = new Map<string, { path: string; added: number; removed: number; isNew: boolean }>();
+  for (const item of view.items) {
+    if (item.kind !== 'tool' || item.run !== run || item.body.status === 'failed' || item.body.status === 'cancelled') continue;
+    for (const diff of diffsOf(item.body)) {
+      const had = files.get(diff.path);
+      if (had) {
+        had.added += diff.added;
+        had.removed += diff.removed;
+      } else {
+        files.set(diff.path, { path: diff.path, added: diff.added, removed: diff.removed, isNew: diff.isNew });
+      }
+    }
+  }
+  const list = [...files.values()];
+  return {
+    files: list,
+    added: list.reduce((sum, file) => sum + file.added, 0),
+    removed: list.reduce((sum, file) => sum + file.removed, 0),
+  };
+}

@@ -1,0 +1,128 @@
+// Times, durations, paths and counts, as the design language writes them.
+
+const two = (n: number) => String(n).padStart(2, '0');
+
+/** 14:32 */
+export function clock(at: string | number): string {
+  const d = new Date(at);
+  return `${two(d.getHours())}:${two(d.getMinutes())}`;
+}
+
+/** 14:31:40 */
+export function clockSeconds(at: string | number): string {
+  return `${clock(at)}:${two(new Date(at).getSeconds())}`;
+}
+
+/** How long, beside a tool: 11 ms, 1.2 s, 48 s, 1:04, 2:03:04. */
+export function duration(ms: number): string {
+  if (ms < 0) ms = 0;
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  if (ms < 10_000) return `${(ms / 1000).toFixed(1)} s`;
+  if (ms < 60_000) return `${Math.floor(ms / 1000)} s`;
+  return stopwatch(ms);
+}
+
+/** A duration that goes on, so that it does not change its width each tick: 18 s, 4:12, 1:04:12. */
+export function stopwatch(ms: number): string {
+  const s = Math.max(0, Math.floor(ms / 1000));
+  if (s < 60) return `${s} s`;
+  const h = Math.floor(s / 3600);
+  const m = Math.floor((s % 3600) / 60);
+  return h > 0 ? `${h}:${two(m)}:${two(s % 60)}` : `${m}:${two(s % 60)}`;
+}
+
+/** 40 s ago, 11 min ago, 09:14 */
+export function ago(at: string, now: number): string {
+  const ms = now - Date.parse(at);
+  if (ms < 5_000) return 'just now';
+  if (ms < 60_000) return `${Math.floor(ms / 1000)} s ago`;
+  if (ms < 3_600_000) return `${Math.floor(ms / 60_000)} min ago`;
+  return listTime(at, now);
+}
+
+/** The time of a row: 2 m while recent and under way, 09:14 today, Mon this week, 3 Nov, 3 Nov 2025. */
+export function listTime(at: string, now: number, recent = false): string {
+  const then = new Date(at);
+  const today = new Date(now);
+  const ms = now - then.getTime();
+  if (recent && ms < 3_600_000) return ms < 60_000 ? 'now' : `${Math.floor(ms / 60_000)} m`;
+  if (dayOf(then) === dayOf(today)) return clock(at);
+  if (ms < 6 * 86_400_000) return then.toLocaleDateString('en', { weekday: 'short' });
+  const month = then.toLocaleDateString('en', { month: 'short' });
+  return `${then.getDate()} ${month}${then.getFullYear() === today.getFullYear() ? '' : ` ${then.getFullYear()}`}`;
+}
+
+/** The heading that a session which is at rest stands under. */
+export function dayGroup(at: string, now: number): string {
+  const then = new Date(at);
+  const today = new Date(now);
+  if (dayOf(then) >= dayOf(today)) return 'Today';
+  const yesterday = new Date(today.getFullYear(), today.getMonth(), today.getDate() - 1);
+  if (dayOf(then) === dayOf(yesterday)) return 'Yesterday';
+  if (then.getFullYear() === today.getFullYear() && then.getMonth() === today.getMonth()) return 'Earlier this month';
+  return then.toLocaleDateString('en', { month: 'long', year: 'numeric' });
+}
+
+function dayOf(d: Date): number {
+  return d.getFullYear() * 10_000 + d.getMonth() * 100 + d.getDate();
+}
+
+/** The last part of a folder's path. */
+export function folderName(path: string): string {
+  const parts = path.split(/[/\\]/).filter(Boolean);
+  return parts[parts.length - 1] ?? path;
+}
+
+/** A path as people write it, with the home folder as ~. */
+export function shortPath(path: string): string {
+  return path.replace(/^\/(?:home|Users)\/[^/]+(?=\/|$)/, '~').replace(/^\/root(?=\/|$)/, '~');
+}
+
+/** A file's path as seen from a folder. */
+export function relativePath(path: string, cwd: string): string {
+  if (cwd && path.startsWith(`${cwd.replace(/\/$/, '')}/`)) return path.slice(cwd.replace(/\/$/, '').length + 1);
+  return shortPath(path);
+}
+
+/** 1,840 */
+export function count(n: number): string {
+  return n.toLocaleString('en');
+}
+
+/** 62 k, 1.2 M */
+export function compact(n: number): string {
+  if (n < 1000) return String(n);
+  if (n < 1_000_000) return `${Math.round(n / 1000)} k`;
+  return `${(n / 1_000_000).toFixed(1)} M`;
+}
+
+export function plural(n: number, one: string, many = `${one}s`): string {
+  return `${count(n)} ${n === 1 ? one : many}`;
+}
+
+/** Zero to ten in words, as a sentence begins with them. */
+export function inWords(n: number): string {
+  return (
+    ['No', 'One', 'Two', 'Three', 'Four', 'Five', 'Six', 'Seven', 'Eight', 'Nine', 'Ten'][n] ?? count(n)
+  );
+}
+
+/** Two letters for an agent's tile. */
+export function tileOf(id: string, name: string): string {
+  const known: Record<string, string> = {
+    hermes: 'He',
+    opencode: 'Op',
+    claude: 'Cl',
+    'claude-code': 'Cl',
+    codex: 'Cx',
+    gemini: 'Ge',
+    goose: 'Go',
+    tour: 'Hf',
+    builtin: 'Hf',
+    'built-in': 'Hf',
+    holdfast: 'Hf',
+  };
+  if (known[id]) return known[id];
+  const letters = (name || id).replace(/[^\p{L}\p{N}]/gu, '');
+  return letters.charAt(0).toUpperCase() + letters.charAt(1).toLowerCase();
+}

@@ -1,0 +1,153 @@
+// The one event stream of this tab: connects, follows the cursor, reconnects by itself. It knows no events: what comes
+// goes to its listener in the order of the log. A tab that leads others can feed them from the same listener, so
+// nothing above this file may assume that the stream is its own.
+
+import { Problem, problemOf } from './api';
+import { SSEParser } from './sse';
+import type { LogEvent } from './types';
+
+export interface StreamListener {
+  event(event: LogEvent): void;
+  /** The log does not know the cursor: read the snapshots again, then restart() with their cursor. */
+  resync(): void;
+  open(): void;
+  /** The connection is gone; retryAt is when the next attempt begins, in the clock of Date.now(). */
+  lost(retryAt: number, problem: Problem | null): void;
+  unauthorized(): void;
+}
+
+/** Heartbeats come every 15 s or so; after this long without a byte the connection is taken for dead. */
+const SILENCE = 40_000;
+const FIRST_DELAY = 400;
+const MAX_DELAY = 15_000;
+
+export class Stream {
+  cursor = '';
+  /** When the last byte came, in the clock of Date.now(). */
+  lastByte = 0;
+  private sessions: string[] = [];
+  private abort: AbortController | null = null;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private failures = 0;
+  private stopped = true;
+  private opened = false;
+
+  constructor(private readonly listener: StreamListener) {}
+
+  get healthy(): boolean {
+    return this.opened;
+  }
+
+  start(cursor: string, sessions: string[]): void {
+    this.cursor = cursor;
+    this.sessions = sessions;
+    this.stopped = false;
+    this.connect();
+  }
+
+  /** Follow these sessions from the cursor that this stream has reached. */
+  follow(sessions: string[]): void {
+    if (sessions.join() === this.sessions.join()) return;
+    this.sessions = sessions;
+    if (!this.stopped) this.connect();
+  }
+
+  /** Try now, whatever the back-off says; a connection that works is left alone. */
+  nudge(): void {
+    if (this.stopped) return;
+    if (this.opened && Date.now() - this.lastByte < SILENCE / 2) return;
+    this.failures = 0;
+    this.connect();
+  }
+
+  stop(): void {
+    this.stopped = true;
+    this.opened = false;
+    clearTimeout(this.timer);
+    this.abort?.abort();
+    this.abort = null;
+  }
+
+  private connect(): void {
+    clearTimeout(this.timer);
+    this.abort?.abort();
+    const abort = new AbortController();
+    this.abort = abort;
+    this.opened = false;
+    void this.read(abort).then(
+      () => this.ended(abort, null),
+      (error: unknown) => this.ended(abort, error instanceof Problem ? error : null),
+    );
+  }
+
+  private async read(abort: AbortController): Promise<void> {
+    const query = new URLSearchParams();
+    for (const id of this.sessions) query.append('session', id);
+    if (this.cursor) query.set('cursor', this.cursor);
+    let watch: ReturnType<typeof setTimeout> | undefined;
+    const alive = () => {
+      this.lastByte = Date.now();
+      clearTimeout(watch);
+      watch = setTimeout(() => abort.abort(), SILENCE);
+    };
+    alive();
+    try {
+      const response = await fetch(`/api/v1/stream?${query}`, {
+        headers: { Accept: 'text/event-stream' },
+        credentials: 'same-origin',
+        cache: 'no-store',
+        signal: abort.signal,
+      });
+      if (!response.ok) throw await problemOf(response);
+      if (!response.body) throw new Problem(0, 'no_stream', 'This browser cannot read streams', '');
+      if (abort !== this.abort) return;
+      this.opened = true;
+      this.failures = 0;
+      this.listener.open();
+      const parser = new SSEParser(this.cursor);
+      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) return;
+        alive();
+        for (const message of parser.push(value)) {
+          // A newer connection may have taken over between two pieces.
+          if (abort !== this.abort) return;
+          if (message.event === 'resync') {
+            this.stop();
+            this.listener.resync();
+            return;
+          }
+          if (message.data) this.deliver(message.data);
+          if (message.id) this.cursor = message.id;
+        }
+      }
+    } finally {
+      clearTimeout(watch);
+    }
+  }
+
+  private deliver(data: string): void {
+    let event: LogEvent;
+    try {
+      event = JSON.parse(data) as LogEvent;
+    } catch {
+      return;
+    }
+    if (typeof event?.kind === 'string') this.listener.event(event);
+  }
+
+  private ended(abort: AbortController, problem: Problem | null): void {
+    if (this.stopped || abort !== this.abort) return;
+    this.opened = false;
+    if (problem?.status === 401) {
+      this.stop();
+      this.listener.unauthorized();
+      return;
+    }
+    const ceiling = Math.min(MAX_DELAY, FIRST_DELAY * 2 ** this.failures++);
+    const delay = Math.max((problem?.retryAfter ?? 0) * 1000, ceiling / 2 + (Math.random() * ceiling) / 2);
+    this.listener.lost(Date.now() + delay, problem);
+    this.timer = setTimeout(() => this.connect(), delay);
+  }
+}

@@ -1,0 +1,128 @@
+// What a tool call is called on the page: its verb, its object, its result. Agents name their calls freely, so each is
+// taken from the most exact thing that the agent gave: the input, then the location, then the title.
+
+import type { IconName } from './icons';
+import { relativePath } from './format';
+import type { ToolBody, ToolContent } from './types';
+
+const VERBS: Record<string, [now: string, past: string, icon: IconName]> = {
+  read: ['Reading', 'Read', 'read'],
+  edit: ['Editing', 'Edited', 'edit'],
+  delete: ['Deleting', 'Deleted', 'x'],
+  move: ['Moving', 'Moved', 'right'],
+  search: ['Searching', 'Searched', 'search'],
+  execute: ['Running', 'Ran', 'term'],
+  think: ['Thinking', 'Thought', 'bulb'],
+  fetch: ['Fetching', 'Fetched', 'globe'],
+  switch_mode: ['Switching', 'Switched', 'sliders'],
+};
+
+export interface ToolWords {
+  verb: string;
+  object: string;
+  /** The object is a path: it is cut in the middle. */
+  path: boolean;
+  icon: IconName;
+}
+
+export function toolRuns(tool: ToolBody): boolean {
+  return tool.status === 'pending' || tool.status === 'in_progress';
+}
+
+export function toolWords(tool: ToolBody, cwd: string): ToolWords {
+  const known = VERBS[tool.kind];
+  const running = toolRuns(tool);
+  let verb = known ? known[running ? 0 : 1] : running ? 'Running' : 'Used';
+  if (tool.status === 'cancelled') verb = 'Stopped';
+  const icon = known?.[2] ?? 'term';
+
+  const input = (tool.raw_input ?? {}) as Record<string, unknown>;
+  const text = (...keys: string[]) => {
+    for (const key of keys) {
+      const value = input[key];
+      if (typeof value === 'string' && value !== '') return value;
+      if (Array.isArray(value) && value.every((part) => typeof part === 'string')) return value.join(' ');
+    }
+    return '';
+  };
+  let object = '';
+  let path = false;
+  if (tool.kind === 'execute') object = text('command', 'cmd', 'script');
+  else if (tool.kind === 'search') object = text('pattern', 'query', 'regex');
+  else if (tool.kind === 'fetch') object = text('url', 'query');
+  else if (['read', 'edit', 'delete', 'move'].includes(tool.kind)) {
+    const at = tool.locations?.[0]?.path ?? diffs(tool)[0]?.path ?? text('path', 'file_path', 'filePath', 'abs_path');
+    if (at) {
+      object = relativePath(at, cwd);
+      path = true;
+    }
+  }
+  if (!object) object = bareTitle(tool.title || tool.name || '', known ? known[1] : '');
+  return { verb, object: object.split('\n')[0] ?? '', path, icon };
+}
+
+/** A title without the verb that the card says already, and without Markdown's backticks. */
+function bareTitle(title: string, past: string): string {
+  let text = title.replace(/^`+|`+$/g, '').trim();
+  const verbs = ['read', 'edit', 'write', 'search', 'run', 'running', 'reading', 'fetch', past.toLowerCase()];
+  const first = /^(\w+):?\s+/.exec(text);
+  if (first && past && verbs.includes(first[1]!.toLowerCase())) text = text.slice(first[0].length);
+  return text.replace(/^`+|`+$/g, '');
+}
+
+export function diffs(tool: ToolBody): { path: string; oldText?: string | null; newText: string }[] {
+  return (tool.content ?? []).filter((entry): entry is Extract<ToolContent, { type: 'diff' }> => entry.type === 'diff') as {
+    path: string;
+    oldText?: string | null;
+    newText: string;
+  }[];
+}
+
+/** The output of a tool as plain text: its text entries, without the fence and the colours that agents wrap it in. */
+export function outputOf(tool: ToolBody): string {
+  const parts: string[] = [];
+  for (const entry of tool.content ?? []) {
+    if (entry.type !== 'content') continue;
+    const content = entry.content as { type: string; text?: string; uri?: string; mimeType?: string; data?: string };
+    if (content.type === 'text') parts.push(unfence(content.text ?? ''));
+    else if (content.type === 'resource_link') parts.push(content.uri ?? '');
+    else parts.push(`(${content.type}${content.mimeType ? `, ${content.mimeType}` : ''})`);
+  }
+  return stripAnsi(parts.filter((part) => part !== '').join('\n')).replace(/\s+$/, '');
+}
+
+function unfence(text: string): string {
+  const match = /^\s*(`{3,})[^\n`]*\n([\s\S]*?)\n?\1\s*$/.exec(text);
+  return match ? match[2]! : text;
+}
+
+function stripAnsi(text: string): string {
+  // eslint-disable-next-line no-control-regex
+  return text.replace(/\u001b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)|[@-Z\\-_])/g, '').replace(/\r\n/g, '\n');
+}
+
+/** The exit code of a command, where the agent tells it. */
+export function exitCode(tool: ToolBody): number | null {
+  const output = tool.raw_output;
+  if (output && typeof output === 'object') {
+    for (const key of ['exit_code', 'exitCode', 'exit', 'code', 'returncode']) {
+      const value = (output as Record<string, unknown>)[key];
+      if (typeof value === 'number') return value;
+    }
+  }
+  return null;
+}
+
+/** The arguments of a call, for tools whose object does not say them already. */
+export function argumentsOf(tool: ToolBody): string {
+  const input = tool.raw_input;
+  if (input === undefined || input === null) return '';
+  if (typeof input === 'string') return input;
+  if (typeof input === 'object' && Object.keys(input).length === 0) return '';
+  if (tool.kind === 'execute') {
+    const command = (input as Record<string, unknown>).command;
+    if (typeof command === 'string') return command.includes('\n') ? command : '';
+  }
+  if (['read', 'edit', 'delete', 'search', 'fetch'].includes(tool.kind)) return '';
+  return JSON.stringify(input, null, 2);
+}

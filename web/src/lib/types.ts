@@ -1,0 +1,162 @@
+// The host's JSON, as its API contract gives it. Times are RFC 3339 texts.
+
+export type SessionState = 'idle' | 'running' | 'waiting' | 'interrupted' | 'failed' | 'queued';
+
+export interface SessionRow {
+  id: string;
+  title: string;
+  agent: string;
+  cwd: string;
+  state: SessionState;
+  waiting: number;
+  queued: number;
+  paused: boolean;
+  /** The current run, or ''. */
+  run: string;
+  agent_state: string;
+  /** How the last run ended. */
+  reason?: string;
+  created_at: string;
+  last_at: string;
+  last_event: number;
+  seq: number;
+  version: number;
+}
+
+export interface Agent {
+  id: string;
+  name: string;
+  version?: string;
+  path?: string;
+  ready: boolean;
+  reason?: string;
+}
+
+export interface Me {
+  name: string;
+  kind?: string;
+  version?: string;
+  csrf?: string;
+}
+
+export interface LogEvent {
+  id: number;
+  session: string;
+  seq: number;
+  run: string;
+  at: string;
+  kind: string;
+  body: unknown;
+}
+
+export interface UserBody {
+  text: string;
+  client_id?: string;
+  attachments?: string[];
+}
+
+export interface TextBody {
+  text: string;
+  ended_at?: string;
+}
+
+/** One entry of a tool's content, in ACP's own shape. */
+export type ToolContent =
+  | { type: 'content'; content: { type: string; text?: string; [key: string]: unknown } }
+  | { type: 'diff'; path: string; oldText?: string | null; newText: string }
+  | { type: string; [key: string]: unknown };
+
+export type ToolStatus = 'pending' | 'in_progress' | 'completed' | 'failed' | 'cancelled';
+
+export interface ToolBody {
+  tool_call_id: string;
+  title: string;
+  name?: string;
+  kind: string;
+  status: ToolStatus;
+  locations?: { path: string; line?: number }[];
+  raw_input?: unknown;
+  raw_output?: unknown;
+  content?: ToolContent[];
+  ended_at?: string;
+}
+
+export interface PlanEntry {
+  content: string;
+  priority?: string;
+  status: 'pending' | 'in_progress' | 'completed' | 'failed';
+}
+
+export interface PlanBody {
+  entries: PlanEntry[];
+}
+
+export interface ApprovalOption {
+  id: string;
+  name: string;
+  kind: string;
+}
+
+export interface ApprovalDetail {
+  command?: string;
+  diff?: { path: string; old?: string | null; new: string }[];
+  text?: string;
+  raw_input?: unknown;
+}
+
+export interface Approval {
+  id: string;
+  session: string;
+  run: string;
+  state: 'pending' | 'answered' | 'expired' | 'cancelled';
+  title: string;
+  item: string;
+  at: string;
+  detail?: ApprovalDetail;
+  options: ApprovalOption[];
+  chosen?: string;
+  by?: string;
+  answered_at?: string;
+  reason?: string;
+  expires_at?: string;
+}
+
+export interface NoticeBody {
+  level: string;
+  text: string;
+  code?: string;
+  detail?: string;
+}
+
+interface ItemBase<K extends string, B> {
+  id: string;
+  session: string;
+  run: string;
+  kind: K;
+  seq: number;
+  at: string;
+  open: boolean;
+  body: B;
+}
+
+export type UserItem = ItemBase<'user', UserBody>;
+export type AssistantItem = ItemBase<'assistant', TextBody>;
+export type ThoughtItem = ItemBase<'thought', TextBody>;
+export type ToolItem = ItemBase<'tool', ToolBody>;
+export type PlanItem = ItemBase<'plan', PlanBody>;
+export type ApprovalItem = ItemBase<'approval', Approval>;
+export type NoticeItem = ItemBase<'notice', NoticeBody>;
+export type Item = UserItem | AssistantItem | ThoughtItem | ToolItem | PlanItem | ApprovalItem | NoticeItem;
+
+export interface ItemsPage {
+  items: Item[];
+  cursor: string;
+  seq: number;
+}
+
+export interface Folders {
+  path: string;
+  parent?: string;
+  folders: { name: string; path: string }[];
+  recent?: string[];
+}

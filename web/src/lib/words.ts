@@ -1,0 +1,90 @@
+// The words for states and ends, the same on every page.
+
+import { plural } from './format';
+import type { Approval, SessionRow } from './types';
+
+export interface StateWords {
+  /** The state's name, for those who do not see its shape. */
+  name: string;
+  /** What the row says of it, or '' at rest. */
+  line: string;
+  tone: '' | 'wait' | 'live' | 'bad';
+}
+
+export function stateWords(row: SessionRow): StateWords {
+  switch (row.state) {
+    case 'waiting':
+      return { name: 'Waiting for you', line: row.waiting > 1 ? `${row.waiting} questions` : 'Asks for permission', tone: 'wait' };
+    case 'failed':
+      return { name: 'Failed', line: withReason('Failed', row.reason), tone: 'bad' };
+    case 'interrupted':
+      return { name: 'Interrupted', line: withReason('Interrupted', row.reason), tone: 'bad' };
+    case 'running':
+      return { name: 'Running', line: row.agent_state === 'starting' ? 'Starting' : 'Running', tone: 'live' };
+    case 'queued':
+      return { name: 'Queued', line: `${plural(row.queued, 'queued message')}${row.paused ? ', paused' : ''}`, tone: '' };
+    default:
+      if (row.agent_state === 'needs_login') return { name: '', line: 'Needs a login', tone: 'bad' };
+      return { name: '', line: '', tone: '' };
+  }
+}
+
+function withReason(state: string, reason?: string): string {
+  if (!reason || reason.toLowerCase() === state.toLowerCase() || reason === 'error') return state;
+  return reason.includes(' ') ? `${state}: ${reason}` : state;
+}
+
+export function endWords(reason: string): { title: string; tone: 'bad' | 'wait' | '' } {
+  switch (reason) {
+    case 'cancelled':
+      return { title: 'Stopped', tone: '' };
+    case 'interrupted':
+      return { title: 'Interrupted', tone: 'bad' };
+    case 'error':
+      return { title: 'Failed', tone: 'bad' };
+    case 'max_tokens':
+      return { title: 'Ended: the answer reached its longest length', tone: 'wait' };
+    case 'max_turn_requests':
+      return { title: 'Ended: the agent reached its number of steps', tone: 'wait' };
+    case 'refusal':
+      return { title: 'Ended: the agent declined to go on', tone: 'wait' };
+    default:
+      return { title: `Ended: ${reason.replace(/_/g, ' ')}`, tone: '' };
+  }
+}
+
+export function approvalVerb(approval: Approval): string {
+  if (approval.state === 'pending') return 'Waiting';
+  if (approval.state === 'expired') return 'Expired';
+  if (approval.state === 'cancelled') return 'Cancelled';
+  const option = approval.options.find((each) => each.id === approval.chosen);
+  switch (option?.kind) {
+    case 'allow_once':
+      return 'Allowed once';
+    case 'allow_always':
+      return `Allowed: ${option.name}`;
+    case 'reject_once':
+      return 'Denied';
+    case 'reject_always':
+      return `Denied: ${option.name}`;
+    default:
+      return option ? `Answered: ${option.name}` : 'Answered';
+  }
+}
+
+/** What the question is about, in one line. */
+export function approvalObject(approval: Approval): string {
+  const detail = approval.detail;
+  if (detail?.command) return detail.command.split('\n')[0]!;
+  if (detail?.diff?.[0]) return detail.diff[0].path;
+  return approval.title;
+}
+
+/** The question itself. */
+export function approvalQuestion(approval: Approval): string {
+  if (approval.detail?.command) return 'Run this command?';
+  const diff = approval.detail?.diff;
+  if (diff?.length) return diff.length === 1 ? 'Make this change?' : `Change ${diff.length} files?`;
+  const title = approval.title.trim();
+  return title.endsWith('?') ? title : `${title || 'Allow this'}?`;
+}

@@ -1,0 +1,515 @@
+// The state of the page: who is logged in, the list, the open session, the connection. One object, made once in
+// main.ts; the stream's events enter here and nowhere else.
+
+import { get, post, Problem, setCSRF, explain } from '../lib/api';
+import { dayGroup } from '../lib/format';
+import { drop, read, readJSON, write } from '../lib/storage';
+import { Stream } from '../lib/stream';
+import type { Agent, Approval, LogEvent, Me, SessionRow } from '../lib/types';
+import { Outbox } from './outbox.svelte';
+import { OpenSession } from './session.svelte';
+
+export type Route =
+  | { page: 'home' }
+  | { page: 'new' }
+  | { page: 'session'; id: string }
+  | { page: 'needs-you' }
+  | { page: 'host' }
+  | { page: 'settings' }
+  | { page: 'missing' };
+
+export interface Toast {
+  id: number;
+  text: string;
+  good: boolean;
+}
+
+export interface Group {
+  name: string;
+  rows: SessionRow[];
+}
+
+const LIST_PAGE = 100;
+
+export function parseRoute(path: string): Route {
+  if (path === '/' || path === '') return { page: 'home' };
+  if (path === '/new') return { page: 'new' };
+  if (path === '/needs-you') return { page: 'needs-you' };
+  if (path === '/host') return { page: 'host' };
+  if (path === '/settings') return { page: 'settings' };
+  const session = /^\/s\/([^/]+)\/?$/.exec(path);
+  if (session) return { page: 'session', id: decodeURIComponent(session[1]!) };
+  return { page: 'missing' };
+}
+
+export class App {
+  phase = $state<'loading' | 'out' | 'in' | 'down'>('loading');
+  me = $state.raw<Me | null>(null);
+  /** Why the login page is shown with a message, or ''. */
+  loginNote = $state('');
+  route = $state.raw<Route>(parseRoute(location.pathname));
+
+  rows = $state.raw<SessionRow[]>([]);
+  rowsLoaded = $state(false);
+  rowsProblem = $state('');
+  nextPage = $state('');
+  agents = $state.raw<Agent[]>([]);
+  agentsLoaded = $state(false);
+  approvals = $state.raw<Approval[]>([]);
+  session = $state.raw<OpenSession | null>(null);
+
+  connected = $state(false);
+  /** When the connection was lost, or 0. */
+  lostAt = $state(0);
+  lastByte = $state(0);
+  retryAt = $state(0);
+  now = $state(Date.now());
+  toasts = $state<Toast[]>([]);
+  polite = $state('');
+  assertive = $state('');
+  /** The pointer is in the list: no row moves. */
+  listHeld = $state(false);
+  sidebar = $state(read('sidebar') !== 'off');
+  theme = $state<'system' | 'light' | 'dark'>((read('theme') as 'light' | 'dark' | null) ?? 'system');
+  /** The dialog that ends the agent is open. */
+  confirmEnd = $state(false);
+  readonly outbox: Outbox;
+
+  private readonly stream: Stream;
+  private incoming: LogEvent[] = [];
+  private flushing = false;
+  private toastId = 0;
+  private catchingUp = -1;
+  private approvalsTimer: ReturnType<typeof setTimeout> | undefined;
+  private baseline = 0;
+  private heldOrder: string[] = [];
+
+  constructor() {
+    this.outbox = new Outbox(() => this.loggedOut());
+    this.stream = new Stream({
+      event: (event) => this.take(event),
+      resync: () => void this.load(),
+      open: () => this.opened(),
+      lost: (retryAt) => this.lost(retryAt),
+      unauthorized: () => this.loggedOut(),
+    });
+  }
+
+  /** Begins: redeems a link in the address, asks who this is, loads. */
+  async start(): Promise<void> {
+    window.addEventListener('popstate', () => this.arrive());
+    document.addEventListener('visibilitychange', () => {
+      if (document.visibilityState === 'visible') {
+        this.now = Date.now();
+        this.stream.nudge();
+      } else this.session?.markSeen();
+    });
+    window.addEventListener('online', () => this.stream.nudge());
+    window.addEventListener('pageshow', (event) => {
+      if (event.persisted) this.stream.nudge();
+    });
+    window.addEventListener('pagehide', () => this.session?.markSeen());
+    setInterval(() => {
+      if (document.visibilityState === 'visible') this.now = Date.now();
+    }, 1000);
+
+    const secret = linkSecret(location.hash);
+    if (secret) {
+      // The secret leaves the address before anything else can read or keep it.
+      history.replaceState(history.state, '', location.pathname + location.search);
+      try {
+        await post('/api/v1/login/link', { secret });
+        await this.enter(true);
+        return;
+      } catch (error) {
+        this.loginNote = explain('The link did not log in', error);
+      }
+    }
+    await this.enter(false);
+  }
+
+  /** Asks who this browser is and shows the page, or the login. */
+  async enter(fresh: boolean): Promise<void> {
+    try {
+      this.me = await get<Me>('/api/v1/me');
+    } catch (error) {
+      if (error instanceof Problem && error.status === 401) {
+        this.phase = 'out';
+        return;
+      }
+      this.phase = 'down';
+      setTimeout(() => {
+        if (this.phase === 'down') void this.enter(fresh);
+      }, 2000);
+      return;
+    }
+    setCSRF(this.me?.csrf ?? '');
+    this.loginNote = '';
+    this.phase = 'in';
+    this.arrive();
+    await this.load();
+    if (fresh && this.rows.length === 0 && this.route.page === 'home') this.go('/new', true);
+  }
+
+  async logOut(): Promise<void> {
+    try {
+      await post('/api/v1/logout');
+    } catch (error) {
+      if (!(error instanceof Problem && error.status === 401)) {
+        this.toast(explain('This browser is still logged in', error));
+        return;
+      }
+    }
+    this.loggedOut();
+  }
+
+  loggedOut(): void {
+    this.stream.stop();
+    this.session?.close();
+    this.session = null;
+    this.me = null;
+    this.rows = [];
+    this.rowsLoaded = false;
+    this.approvals = [];
+    this.connected = false;
+    this.lostAt = 0;
+    this.phase = 'out';
+  }
+
+  /** Reads the list and what hangs on it, then follows the log from there. */
+  async load(): Promise<void> {
+    try {
+      const page = await get<{ sessions: SessionRow[]; next?: string | number; cursor: string }>(
+        `/api/v1/sessions?limit=${LIST_PAGE}`,
+      );
+      this.rows = sorted(page.sessions);
+      this.nextPage = page.next ? String(page.next) : '';
+      this.rowsLoaded = true;
+      this.rowsProblem = '';
+      this.baseline = readJSON<number>('baseline', -1);
+      if (this.baseline < 0) {
+        // The first visit: what is there already counts as read.
+        this.baseline = this.rows.reduce((max, row) => Math.max(max, row.last_event), 0);
+        write('baseline', String(this.baseline));
+      }
+      // The order matters: the stream follows the session before its snapshot is read.
+      this.stream.start(page.cursor, this.followed());
+    } catch (error) {
+      if (error instanceof Problem && error.status === 401) return this.loggedOut();
+      this.rowsProblem = explain('The list did not load', error);
+      setTimeout(() => {
+        if (this.phase === 'in' && this.rowsProblem) void this.load();
+      }, 3000);
+      return;
+    }
+    if (this.session && !this.row) void this.fetchRow(this.session.id);
+    await Promise.all([this.session?.load(), this.loadAgents(), this.loadApprovals()]);
+    this.outbox.kick(true);
+  }
+
+  async more(): Promise<void> {
+    const page = this.nextPage;
+    if (!page) return;
+    this.nextPage = '';
+    try {
+      const more = await get<{ sessions: SessionRow[]; next?: string | number }>(
+        `/api/v1/sessions?limit=${LIST_PAGE}&page=${encodeURIComponent(page)}`,
+      );
+      const have = new Set(this.rows.map((row) => row.id));
+      this.rows = sorted([...this.rows, ...more.sessions.filter((row) => !have.has(row.id))]);
+      this.nextPage = more.next ? String(more.next) : '';
+    } catch (error) {
+      this.nextPage = page;
+      this.toast(explain('Older sessions did not load', error));
+    }
+  }
+
+  async loadAgents(): Promise<void> {
+    try {
+      this.agents = (await get<{ agents: Agent[] }>('/api/v1/agents')).agents ?? [];
+      this.agentsLoaded = true;
+    } catch (error) {
+      this.failed('The agents did not load', error);
+    }
+  }
+
+  async loadApprovals(): Promise<void> {
+    try {
+      this.approvals = (await get<{ approvals: Approval[] }>('/api/v1/approvals?state=pending')).approvals ?? [];
+    } catch (error) {
+      this.failed('The open questions did not load', error);
+    }
+  }
+
+  /** Answers a question. The log says what became of it; a 409 carries the answer that won. */
+  async answer(approval: Approval, option: string): Promise<void> {
+    try {
+      await post(`/api/v1/approvals/${encodeURIComponent(approval.id)}`, { option, client_id: `web-${approval.id}-${option}` });
+      this.approvals = this.approvals.filter((other) => other.id !== approval.id);
+    } catch (error) {
+      if (error instanceof Problem && error.status === 409) {
+        this.toast(error.code === 'approval_expired' ? 'Expired before the answer came, which is not denied.' : 'Answered elsewhere first.');
+      } else {
+        this.failed('The answer was not sent', error);
+        throw error;
+      }
+    }
+    void this.loadApprovals();
+  }
+
+  // Places
+
+  go(path: string, replace = false): void {
+    if (path === location.pathname) return;
+    if (replace) history.replaceState(null, '', path);
+    else history.pushState(null, '', path);
+    this.arrive();
+  }
+
+  private arrive(): void {
+    this.route = parseRoute(location.pathname);
+    if (this.phase !== 'in') return;
+    const id = this.route.page === 'session' ? this.route.id : '';
+    if (this.session && this.session.id !== id) {
+      this.session.close();
+      this.session = null;
+    }
+    if (id && !this.session) {
+      const session = new OpenSession(id, (problem) => this.failed('', problem));
+      this.session = session;
+      // Before the list is here, load() starts the stream and reads the snapshot.
+      if (this.rowsLoaded) {
+        this.stream.follow(this.followed());
+        void session.load();
+        if (!this.rowOf(id)) void this.fetchRow(id);
+      }
+    } else if (!id && this.rowsLoaded) {
+      this.stream.follow([]);
+    }
+  }
+
+  private followed(): string[] {
+    return this.session ? [this.session.id] : [];
+  }
+
+  private async fetchRow(id: string): Promise<void> {
+    try {
+      this.upsert(await get<SessionRow>(`/api/v1/sessions/${encodeURIComponent(id)}`));
+    } catch {
+      // The session's own snapshot says what is wrong with it.
+    }
+  }
+
+  // The log
+
+  private take(event: LogEvent): void {
+    if (this.catchingUp >= 0) this.catchingUp++;
+    this.incoming.push(event);
+    if (this.flushing) return;
+    this.flushing = true;
+    // Deltas are drawn once a frame; a hidden page has no frames.
+    if (document.hidden) setTimeout(() => this.flush(), 200);
+    else requestAnimationFrame(() => this.flush());
+  }
+
+  private flush(): void {
+    this.flushing = false;
+    const events = this.incoming;
+    this.incoming = [];
+    this.lastByte = Date.now();
+    const open = this.session;
+    const mine: LogEvent[] = [];
+    const arrived: string[] = [];
+    for (const event of events) {
+      if (event.kind.startsWith('session.')) this.listEvent(event);
+      if (open && event.session === open.id) {
+        mine.push(event);
+        this.speak(event);
+        if (event.kind === 'message.user') arrived.push(String((event.body as { client_id?: string }).client_id ?? ''));
+        if (event.kind.startsWith('approval.')) this.refreshApprovals();
+      }
+    }
+    if (open && mine.length > 0) open.apply(mine);
+    if (arrived.length > 0) this.outbox.arrived(arrived);
+  }
+
+  private listEvent(event: LogEvent): void {
+    if (event.kind === 'session.deleted') {
+      this.rows = this.rows.filter((row) => row.id !== event.session);
+      if (this.session?.id === event.session) {
+        this.toast('This session was deleted.');
+        this.go('/', true);
+      }
+      return;
+    }
+    const row = event.body as SessionRow;
+    if (!row || row.id !== event.session || typeof row.state !== 'string') {
+      void this.fetchRow(event.session);
+      return;
+    }
+    const before = this.rowOf(row.id);
+    if ((before?.waiting ?? 0) !== row.waiting) this.refreshApprovals();
+    this.upsert(row);
+  }
+
+  private upsert(row: SessionRow): void {
+    const before = this.rowOf(row.id);
+    if (before && row.last_event < before.last_event) return;
+    this.rows = sorted([row, ...this.rows.filter((other) => other.id !== row.id)]);
+    if (this.session?.id === row.id && this.session.stoppingRun && row.run !== this.session.stoppingRun) {
+      this.session.stopped();
+    }
+  }
+
+  private refreshApprovals(): void {
+    clearTimeout(this.approvalsTimer);
+    this.approvalsTimer = setTimeout(() => void this.loadApprovals(), 60);
+  }
+
+  private speak(event: LogEvent): void {
+    const body = event.body as Record<string, unknown>;
+    if (event.kind === 'run.started') this.polite = 'Run started';
+    else if (event.kind === 'run.ended') {
+      this.polite =
+        body.reason === 'end_turn' ? 'Answer finished' : body.reason === 'cancelled' ? 'Stopped' : `Run ended: ${String(body.reason)}`;
+    } else if (event.kind === 'item.closed' && body.status === 'failed') this.polite = 'A tool failed';
+    else if (event.kind === 'approval.requested') this.assertive = `Question: ${String(body.title)}`;
+  }
+
+  // The connection
+
+  private opened(): void {
+    const outage = this.lostAt ? Date.now() - this.lostAt : 0;
+    this.connected = true;
+    this.lostAt = 0;
+    this.lastByte = Date.now();
+    if (outage > 3000) {
+      this.catchingUp = 0;
+      this.polite = 'Connection is back';
+      setTimeout(() => {
+        const n = this.catchingUp;
+        this.catchingUp = -1;
+        const caught = n === 1 ? '1 event caught up' : `${n} events caught up`;
+        this.toast(n > 0 ? `Back on ${this.host}. ${caught}, nothing lost.` : `Back on ${this.host}. Nothing was missed.`, true);
+      }, 800);
+    }
+    if (this.rowsLoaded) this.outbox.kick(true);
+  }
+
+  private lost(retryAt: number): void {
+    this.connected = false;
+    this.retryAt = retryAt;
+    if (!this.lostAt) {
+      this.lostAt = Date.now();
+      this.lastByte = this.stream.lastByte || Date.now();
+      setTimeout(() => {
+        if (this.lostAt) this.polite = 'Connection lost';
+      }, 3000);
+    }
+  }
+
+  tryNow(): void {
+    this.stream.nudge();
+  }
+
+  /** The time since which the person should know that the host does not answer, or 0. */
+  get noAnswer(): number {
+    return this.lostAt && this.now - this.lostAt > 2500 ? this.lastByte : 0;
+  }
+
+  get connecting(): boolean {
+    return !this.connected && this.lostAt > 0 && this.now - this.lostAt > 800;
+  }
+
+  // What is shown
+
+  get host(): string {
+    return location.hostname;
+  }
+
+  rowOf(id: string): SessionRow | null {
+    return this.rows.find((row) => row.id === id) ?? null;
+  }
+
+  get row(): SessionRow | null {
+    return this.session ? this.rowOf(this.session.id) : null;
+  }
+
+  agentName(id: string): string {
+    return this.agents.find((agent) => agent.id === id)?.name || id.charAt(0).toUpperCase() + id.slice(1);
+  }
+
+  unread(row: SessionRow): boolean {
+    if (row.state === 'running' || row.state === 'queued' || this.session?.id === row.id) return false;
+    const seen = readJSON<{ seq: number } | null>(`seen.${row.id}`, null);
+    if (seen) return row.seq > seen.seq;
+    return row.last_event > this.baseline;
+  }
+
+  /** The list in its groups. While the pointer is in it, rows keep their places. */
+  groups(): Group[] {
+    let rows = this.rows;
+    if (this.listHeld && this.heldOrder.length > 0) {
+      const place = new Map(this.heldOrder.map((id, i) => [id, i]));
+      rows = [...rows].sort((a, b) => (place.get(a.id) ?? -1) - (place.get(b.id) ?? -1));
+    } else {
+      this.heldOrder = rows.map((row) => row.id);
+    }
+    const groups = new Map<string, SessionRow[]>();
+    for (const row of rows) {
+      const active = row.state === 'running' || row.state === 'waiting' || row.state === 'queued';
+      const name = active ? 'Now' : dayGroup(row.last_at, this.now);
+      const group = groups.get(name);
+      if (group) group.push(row);
+      else groups.set(name, [row]);
+    }
+    const list = [...groups].map(([name, members]) => ({ name, rows: members }));
+    return list.sort((a, b) => Number(b.name === 'Now') - Number(a.name === 'Now'));
+  }
+
+  toast(text: string, good = false): void {
+    const toast = { id: ++this.toastId, text, good };
+    this.toasts = [...this.toasts, toast].slice(-2);
+    setTimeout(() => this.dismiss(toast.id), 5000);
+  }
+
+  dismiss(id: number): void {
+    this.toasts = this.toasts.filter((toast) => toast.id !== id);
+  }
+
+  failed(thing: string, error: unknown): void {
+    if (error instanceof Problem && error.status === 401) {
+      this.loggedOut();
+      return;
+    }
+    // Without an answer the banner says it, once for all.
+    if (error instanceof Problem && error.status === 0) return;
+    if (thing) this.toast(explain(thing, error));
+  }
+
+  setTheme(theme: 'system' | 'light' | 'dark'): void {
+    this.theme = theme;
+    if (theme === 'system') {
+      drop('theme');
+      delete document.documentElement.dataset.theme;
+    } else {
+      write('theme', theme);
+      document.documentElement.dataset.theme = theme;
+    }
+  }
+
+  toggleSidebar(): void {
+    this.sidebar = !this.sidebar;
+    write('sidebar', this.sidebar ? 'on' : 'off');
+  }
+}
+
+/** The one-time secret of a login link: in a fragment, a whole link, or alone. */
+export function linkSecret(text: string): string {
+  const match = /(?:^|#|&)link=([^&\s]+)/.exec(text);
+  return match ? decodeURIComponent(match[1]!) : '';
+}
+
+function sorted(rows: SessionRow[]): SessionRow[] {
+  return [...rows].sort((a, b) => b.last_event - a.last_event);
+}

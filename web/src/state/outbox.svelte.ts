@@ -1,0 +1,124 @@
+// Messages on their way to the host. Each is kept in this browser under its client id until the log has it, so a
+// reload, a lost connection or a closed tab sends it again and the host takes it once.
+
+import { newId, post, Problem } from '../lib/api';
+import { drop, entriesUnder, write } from '../lib/storage';
+
+export interface Outgoing {
+  client_id: string;
+  session: string;
+  text: string;
+  at: number;
+  /** waiting: will be tried again by itself; failed: a person decides. */
+  state: 'sending' | 'sent' | 'waiting' | 'failed';
+  problem?: Problem;
+  retryAt?: number;
+  tries: number;
+}
+
+const PREFIX = 'out.';
+
+export class Outbox {
+  entries = $state<Outgoing[]>([]);
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private busy = new Set<string>();
+
+  constructor(private readonly unauthorized: () => void) {
+    for (const [key, value] of entriesUnder(PREFIX)) {
+      try {
+        const kept = JSON.parse(value) as Pick<Outgoing, 'session' | 'text' | 'at'>;
+        this.entries.push({ ...kept, client_id: key, state: 'waiting', tries: 0, retryAt: 0 });
+      } catch {
+        drop(PREFIX + key);
+      }
+    }
+    this.entries.sort((a, b) => a.at - b.at);
+  }
+
+  of(session: string): Outgoing[] {
+    return this.entries.filter((entry) => entry.session === session);
+  }
+
+  send(session: string, text: string): void {
+    const entry: Outgoing = { client_id: newId(), session, text, at: Date.now(), state: 'waiting', tries: 0, retryAt: 0 };
+    write(PREFIX + entry.client_id, JSON.stringify({ session, text, at: entry.at }));
+    this.entries.push(entry);
+    this.kick();
+  }
+
+  retry(clientId: string): void {
+    const entry = this.find(clientId);
+    if (!entry) return;
+    entry.state = 'waiting';
+    entry.retryAt = 0;
+    this.kick();
+  }
+
+  discard(clientId: string): void {
+    drop(PREFIX + clientId);
+    this.entries = this.entries.filter((entry) => entry.client_id !== clientId);
+  }
+
+  /** The log has these messages. */
+  arrived(clientIds: Iterable<string>): void {
+    if (this.entries.length === 0) return;
+    const gone = new Set(clientIds);
+    for (const entry of this.entries) if (gone.has(entry.client_id)) this.discard(entry.client_id);
+  }
+
+  /** Try what waits; now, if the connection has just come back. */
+  kick(now = false): void {
+    clearTimeout(this.timer);
+    let next = Infinity;
+    const seen = new Set<string>();
+    for (const entry of this.entries) {
+      if (entry.state === 'sent') continue;
+      // In a session the order of messages is the order in which they were written.
+      if (seen.has(entry.session)) continue;
+      seen.add(entry.session);
+      if (entry.state !== 'waiting' || this.busy.has(entry.session)) continue;
+      if (now || (entry.retryAt ?? 0) <= Date.now()) void this.attempt(entry.client_id);
+      else next = Math.min(next, entry.retryAt!);
+    }
+    if (next < Infinity) this.timer = setTimeout(() => this.kick(), next - Date.now());
+  }
+
+  private find(clientId: string): Outgoing | undefined {
+    return this.entries.find((entry) => entry.client_id === clientId);
+  }
+
+  private async attempt(clientId: string): Promise<void> {
+    const entry = this.find(clientId);
+    if (!entry) return;
+    const { session, text } = entry;
+    this.busy.add(session);
+    entry.state = 'sending';
+    try {
+      await post(`/api/v1/sessions/${encodeURIComponent(session)}/messages`, { client_id: clientId, text });
+      drop(PREFIX + clientId);
+      const sent = this.find(clientId);
+      if (sent) sent.state = 'sent';
+    } catch (error) {
+      const failed = this.find(clientId);
+      if (failed) {
+        const problem = error instanceof Problem ? error : new Problem(0, 'unknown', 'The message was not sent', '');
+        failed.problem = problem;
+        failed.tries++;
+        if (problem.status === 401) {
+          failed.state = 'waiting';
+          failed.retryAt = Date.now() + 3_600_000;
+          this.unauthorized();
+        } else if (problem.passing) {
+          failed.state = 'waiting';
+          const wait = Math.min(30_000, 2_000 * 2 ** Math.min(failed.tries - 1, 4)) * (0.75 + Math.random() / 2);
+          failed.retryAt = Date.now() + Math.max(wait, problem.retryAfter * 1000);
+        } else {
+          failed.state = 'failed';
+        }
+      }
+    } finally {
+      this.busy.delete(session);
+      this.kick();
+    }
+  }
+}

@@ -1,0 +1,138 @@
+// One open session: its snapshot, the events after it, and what a person asked of it and has not seen done.
+
+import { get, post, Problem } from '../lib/api';
+import { emptyView, fold, fromSnapshot, withOlder, type View } from '../lib/fold';
+import { readJSON, write } from '../lib/storage';
+import type { ItemsPage, LogEvent } from '../lib/types';
+
+const PAGE = 100;
+
+interface Seen {
+  seq: number;
+  at: number;
+}
+
+export class OpenSession {
+  view = $state.raw<View>(emptyView(''));
+  /** A snapshot is here; until then events are kept aside. */
+  loaded = $state(false);
+  problem = $state.raw<Problem | null>(null);
+  hasOlder = $state(false);
+  loadingOlder = $state(false);
+  /** When a stop was asked, or 0. */
+  stoppingAt = $state(0);
+  stoppingRun = '';
+  /** What had been read when the session was opened: the mark "New since" stands after it. */
+  readonly seenBefore: Seen | null;
+
+  private early: LogEvent[] = [];
+  private loading: AbortController | null = null;
+  private reloadAt = 0;
+  private path: string;
+
+  constructor(
+    readonly id: string,
+    private readonly onError: (problem: Problem) => void,
+  ) {
+    this.view = emptyView(id);
+    this.path = `/api/v1/sessions/${encodeURIComponent(id)}`;
+    this.seenBefore = readJSON<Seen | null>(`seen.${id}`, null);
+  }
+
+  /** Reads the snapshot. The stream must follow the session already, or events between the two would be missed. */
+  async load(): Promise<void> {
+    this.loading?.abort();
+    const abort = new AbortController();
+    this.loading = abort;
+    try {
+      const page = await get<ItemsPage>(`${this.path}/items?limit=${PAGE}`, abort.signal);
+      if (abort.signal.aborted) return;
+      // The stream may already be past the snapshot of a reload.
+      if (!this.loaded || page.seq >= this.view.seq || this.view.gap) {
+        this.view = fromSnapshot(this.id, page, this.loaded ? this.view : undefined);
+        this.hasOlder = page.items.length >= PAGE;
+      }
+      this.problem = null;
+      const early = this.early;
+      this.early = [];
+      this.loaded = true;
+      this.apply(early);
+    } catch (error) {
+      if (abort.signal.aborted) return;
+      const problem = error instanceof Problem ? error : new Problem(0, 'unknown', 'The session did not load', '');
+      this.problem = problem;
+      this.onError(problem);
+    }
+  }
+
+  async loadOlder(): Promise<void> {
+    const first = this.view.items[0];
+    if (!first || this.loadingOlder || !this.hasOlder) return;
+    this.loadingOlder = true;
+    try {
+      const page = await get<ItemsPage>(`${this.path}/items?limit=${PAGE}&before=${first.seq}`);
+      this.view = withOlder(this.view, page.items);
+      this.hasOlder = page.items.length >= PAGE;
+    } catch (error) {
+      if (error instanceof Problem) this.onError(error);
+    } finally {
+      this.loadingOlder = false;
+    }
+  }
+
+  apply(events: LogEvent[]): void {
+    if (!this.loaded) {
+      this.early.push(...events);
+      return;
+    }
+    if (events.length === 0) return;
+    this.view = fold(this.view, events);
+    if (this.stoppingRun && this.view.runs[this.stoppingRun]?.state === 'ended') this.stopped();
+    if (this.view.gap && Date.now() > this.reloadAt) {
+      this.reloadAt = Date.now() + 5_000;
+      void this.load();
+    }
+  }
+
+  async stop(run: string): Promise<void> {
+    if (!run || this.stoppingRun === run) return;
+    this.stoppingRun = run;
+    this.stoppingAt = Date.now();
+    try {
+      await post(`${this.path}/cancel`, { run });
+    } catch (error) {
+      this.stopped();
+      // It ended in the meantime, which is what was asked.
+      if (error instanceof Problem && error.status !== 409) this.onError(error);
+    }
+  }
+
+  stopped(): void {
+    this.stoppingRun = '';
+    this.stoppingAt = 0;
+  }
+
+  endAgent(): Promise<unknown> {
+    return post(`${this.path}/agent/end`);
+  }
+
+  unqueue(run: string): Promise<unknown> {
+    return post(`${this.path}/cancel`, { run });
+  }
+
+  resumeQueue(): Promise<unknown> {
+    return post(`${this.path}/queue`, { paused: false });
+  }
+
+  /** Everything shown has been read. */
+  markSeen(): void {
+    if (this.loaded && this.view.seq > 0) {
+      write(`seen.${this.id}`, JSON.stringify({ seq: this.view.seq, at: Date.now() } satisfies Seen));
+    }
+  }
+
+  close(): void {
+    this.loading?.abort();
+    this.markSeen();
+  }
+}

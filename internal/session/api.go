@@ -72,6 +72,7 @@ const (
 	CodeNoAttachment      = "attachment_not_found"
 	CodeDiskFull          = "disk_full"
 	CodeStopping          = "stopping"
+	CodeNoAgent           = "no_agent"
 )
 
 // Error is a refusal with a stable code. Message says what was wrong and what

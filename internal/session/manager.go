@@ -1,0 +1,268 @@
+// Package session is the heart of the host: sessions, messages, runs,
+// approvals and the queue, and the links to the keepers that own the agents.
+//
+// Every decision is made inside a store.Update, which the store's one writer
+// runs one after another, so two requests never decide on the same state. What
+// this package keeps in memory (links, the open items of a stream) can always
+// be read again from the store: a host that was killed and one that was not
+// differ in nothing but warmth.
+package session
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/holdfast-dev/holdfast/internal/agent"
+	"github.com/holdfast-dev/holdfast/internal/keeper"
+	"github.com/holdfast-dev/holdfast/internal/store"
+)
+
+// Agents is the catalogue as this package needs it.
+type Agents interface {
+	Get(ctx context.Context, id string) (agent.Agent, error)
+	List(ctx context.Context) []agent.Found
+}
+
+// Options configures a Manager. All fields are required but those with a
+// default.
+type Options struct {
+	Store     *store.Store
+	Catalogue Agents
+	Home      string // the state folder: part of every mark
+	Keepers   string // holds a folder for each epoch
+	Exe       string // this binary, run again as a keeper
+	Version   string
+	BootID    string
+	Cap       int // on live agents
+	Spool     int64
+	NoFile    uint64
+	Leases    keeper.Leases
+	Log       *slog.Logger
+	Now       func() time.Time
+	Override  func(*keeper.Spec) // tests only: changes a spec before its start
+}
+
+// Manager owns the sessions of a host.
+type Manager struct {
+	Options
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu      sync.Mutex
+	workers map[string]*worker
+	closing bool
+	live    map[string]*worker // sessions with an epoch, by session id: the cap counts these
+	freed   chan struct{}      // closed and replaced when a place may have become free
+}
+
+// NewManager returns a Manager that does nothing until Start.
+func NewManager(o Options) *Manager {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Cap <= 0 {
+		o.Cap = 8
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Manager{
+		Options: o, ctx: ctx, cancel: cancel,
+		workers: map[string]*worker{}, live: map[string]*worker{}, freed: make(chan struct{}),
+	}
+}
+
+// Start settles what the last life left: it expires what ran out, drains the
+// spools of keepers that are gone, and goes on with those that live. It
+// returns when nothing that a reader could see is still unsettled: the
+// listener may open then.
+func (m *Manager) Start(ctx context.Context) error {
+	if err := m.expire(m.Now()); err != nil {
+		return fmt.Errorf("expire approvals: %w", err)
+	}
+	epochs, err := m.Store.Epochs(ctx, true)
+	if err != nil {
+		return fmt.Errorf("list epochs: %w", err)
+	}
+	m.mu.Lock()
+	for _, ep := range epochs {
+		w := m.workerLocked(ep.Session)
+		m.live[ep.Session] = w
+	}
+	m.mu.Unlock()
+	var settled []<-chan struct{}
+	for _, ep := range epochs {
+		if w := m.wake(ep.Session); w != nil {
+			settled = append(settled, w.settled)
+		}
+	}
+	pending, err := m.Store.Unstarted(ctx)
+	if err != nil {
+		return fmt.Errorf("list waiting runs: %w", err)
+	}
+	for _, id := range pending {
+		m.wake(id)
+	}
+	// A keeper that does not answer must not keep the page away.
+	deadline := time.After(2 * time.Second)
+	for _, c := range settled {
+		select {
+		case <-c:
+		case <-deadline:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// Close leaves the agents to their keepers and waits for every goroutine.
+func (m *Manager) Close() error {
+	m.mu.Lock()
+	m.closing = true
+	m.mu.Unlock()
+	m.cancel()
+	m.wg.Wait()
+	return nil
+}
+
+// EndAll ends every agent and returns when their trees are gone.
+func (m *Manager) EndAll(ctx context.Context) error {
+	epochs, err := m.Store.Epochs(ctx, true)
+	if err != nil {
+		return err
+	}
+	for _, ep := range epochs {
+		if err := m.EndAgent(ctx, ep.Session, false); err != nil {
+			var e *Error
+			if !errors.As(err, &e) {
+				return err
+			}
+		}
+	}
+	for {
+		m.mu.Lock()
+		left, freed := len(m.live), m.freed
+		m.mu.Unlock()
+		if left == 0 {
+			return nil
+		}
+		select {
+		case <-freed:
+		case <-ctx.Done():
+			return fmt.Errorf("end agents: %d still running: %w", left, ctx.Err())
+		}
+	}
+}
+
+// Live is the number of sessions that hold an agent.
+func (m *Manager) Live() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.live)
+}
+
+// Agents is the catalogue, as the API shows it.
+func (m *Manager) Agents(ctx context.Context) []AgentInfo {
+	found := m.Catalogue.List(ctx)
+	out := make([]AgentInfo, 0, len(found))
+	for _, f := range found {
+		out = append(out, AgentInfo(f))
+	}
+	return out
+}
+
+// wake has the session's worker look at the store again, and makes one where
+// there is none.
+func (m *Manager) wake(session string) *worker {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closing {
+		return nil
+	}
+	w := m.workerLocked(session)
+	select {
+	case w.wakeup <- struct{}{}:
+	default:
+	}
+	return w
+}
+
+func (m *Manager) workerLocked(session string) *worker {
+	w := m.workers[session]
+	if w == nil {
+		w = newWorker(m, session)
+		m.workers[session] = w
+		m.wg.Go(w.run)
+	}
+	return w
+}
+
+// worker returns the session's worker, or nil where it has none.
+func (m *Manager) worker(session string) *worker {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.workers[session]
+}
+
+// retire removes an idle worker unless it was woken again.
+func (m *Manager) retire(w *worker) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(w.wakeup) > 0 && !m.closing {
+		return false
+	}
+	delete(m.workers, w.session)
+	return true
+}
+
+// free tells those who wait for a place that one may be free.
+func (m *Manager) free() {
+	m.mu.Lock()
+	close(m.freed)
+	m.freed = make(chan struct{})
+	m.mu.Unlock()
+}
+
+// commit runs fn in the store and, where the disk refuses, tries again until
+// it takes it or the host stops: what an agent said is not dropped.
+func (m *Manager) commit(ctx context.Context, d store.Durability, fn func(*store.Tx) error) error {
+	wait := 100 * time.Millisecond
+	for {
+		err := m.Store.Update(d, fn)
+		if err == nil || !errors.Is(err, store.ErrCommit) {
+			return err
+		}
+		m.Log.Error("commit failed, trying again", "err", err, "in", wait)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		wait = min(2*wait, 5*time.Second)
+	}
+}
+
+func (m *Manager) dir(epoch string) string { return filepath.Join(m.Keepers, epoch) }
+
+func (m *Manager) mark(session, epoch string) string {
+	return m.Home + ":" + session + ":" + epoch
+}
+
+var idEncoding = base32.StdEncoding.WithPadding(base32.NoPadding)
+
+// newID returns a random name of 80 bits behind a letter that tells its kind.
+func newID(kind string) string {
+	var b [10]byte
+	_, _ = rand.Read(b[:]) // never fails since Go 1.24
+	return kind + strings.ToLower(idEncoding.EncodeToString(b[:]))
+}

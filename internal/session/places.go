@@ -1,0 +1,166 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/holdfast-dev/holdfast/internal/proc"
+	"github.com/holdfast-dev/holdfast/internal/store"
+)
+
+// takePlace waits until the session may have an agent: under the cap, or after
+// the least recently used idle one has ended. It returns false when the run
+// no longer waits or the host stops.
+func (w *worker) takePlace(ctx context.Context, s store.Session) bool {
+	m := w.m
+	told := false
+	for {
+		m.mu.Lock()
+		if len(m.live) < m.Cap {
+			m.live[w.session] = w
+			m.mu.Unlock()
+			return true
+		}
+		freed := m.freed
+		m.mu.Unlock()
+
+		evicted, err := m.evictOne(ctx, w)
+		if err != nil {
+			w.log.Error("evict an idle agent", "err", err)
+		}
+		if !evicted && !told {
+			told = true
+			text := m.holders(ctx)
+			if err := m.commit(ctx, store.Durable, func(tx *store.Tx) error {
+				return appendAgentState(tx, w.session, s.Run, "starting", text)
+			}); err != nil {
+				return false
+			}
+		}
+		select {
+		case <-freed:
+		case <-w.wakeup:
+		case <-time.After(2 * time.Second): // a process that kept a session busy may have ended
+		case <-ctx.Done():
+			return false
+		}
+		if _, run, err := w.look(); err == nil && run.ID == "" {
+			return false
+		}
+	}
+}
+
+// leavePlace gives the session's place back.
+func (w *worker) leavePlace() {
+	w.m.mu.Lock()
+	delete(w.m.live, w.session)
+	w.m.mu.Unlock()
+	w.m.free()
+}
+
+// evictOne marks the least recently used idle epoch as ending. It reports
+// whether one is on its way out.
+func (m *Manager) evictOne(ctx context.Context, from *worker) (bool, error) {
+	m.mu.Lock()
+	var idle []*worker
+	for _, w := range m.live {
+		if w.evict.Load() {
+			m.mu.Unlock()
+			return true, nil
+		}
+		if w != from && !w.busy.Load() {
+			idle = append(idle, w)
+		}
+	}
+	m.mu.Unlock()
+	for len(idle) > 0 {
+		oldest := 0
+		for i, w := range idle {
+			if w.used.Load() < idle[oldest].used.Load() {
+				oldest = i
+			}
+		}
+		w := idle[oldest]
+		idle = append(idle[:oldest], idle[oldest+1:]...)
+		if w.holdsProcesses(ctx) {
+			continue
+		}
+		marked := false
+		err := m.commit(ctx, store.Durable, func(tx *store.Tx) error {
+			marked = false
+			ep, live, err := tx.LiveEpoch(w.session)
+			if err != nil || !live || ep.State != store.EpochReady {
+				return err
+			}
+			if _, current, err := tx.CurrentRun(w.session); err != nil || current {
+				return err
+			}
+			ep.State = store.EpochEnding
+			if err := tx.PutEpoch(ep); err != nil {
+				return err
+			}
+			marked = true
+			return appendAgentState(tx, w.session, "", "ending", "Ended to make room for another session; it resumes with your next message.")
+		})
+		if err != nil {
+			return false, err
+		}
+		if marked {
+			w.evict.Store(true)
+			m.wake(w.session)
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// holdsProcesses tells whether a process that was born in one of the session's
+// runs has outlived it: a development server, say. Those that were there
+// before its first run are the agent's own.
+func (w *worker) holdsProcesses(ctx context.Context) bool {
+	conn := w.conn.Load()
+	if conn == nil {
+		return false
+	}
+	ctx, stop := context.WithTimeout(ctx, 2*time.Second)
+	defer stop()
+	procs, err := conn.Processes(ctx)
+	if err != nil {
+		return true // not known to be idle
+	}
+	runs, err := w.m.Store.Runs(ctx, w.session)
+	if err != nil {
+		return true
+	}
+	for _, p := range procs {
+		born, err := proc.StartedAt(p.ID)
+		if err != nil || p.ID == conn.Hello.Agent {
+			continue
+		}
+		for _, r := range runs {
+			if r.Epoch == conn.Hello.Epoch && !r.StartedAt.IsZero() && born.After(r.StartedAt) && born.Before(r.EndedAt) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// holders says who has the places, for the one that waits.
+func (m *Manager) holders(ctx context.Context) string {
+	m.mu.Lock()
+	ids := make([]string, 0, len(m.live))
+	for id := range m.live {
+		ids = append(ids, id)
+	}
+	m.mu.Unlock()
+	var titles []string
+	for _, id := range ids {
+		if s, err := m.Store.Session(ctx, id); err == nil {
+			titles = append(titles, "“"+s.Title+"”")
+		}
+	}
+	return fmt.Sprintf("Waiting for a place: all %d live agents are in use, by %s. It starts when one of them is idle.", m.Cap, strings.Join(titles, ", "))
+}

@@ -185,6 +185,7 @@ type ResolvedBody struct {
 	By         string    `json:"by,omitempty"`
 	AnsweredAt time.Time `json:"answered_at"`
 	Reason     string    `json:"reason,omitempty"`
+	Late       bool      `json:"late,omitempty"` // it was answered before, but too late for the agent
 }
 
 // RunBody is the body of run.queued, run.started and run.ended.

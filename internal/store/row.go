@@ -37,7 +37,8 @@ type Session struct {
 
 	TitleSet     bool            `json:"-"` // a person named it; the agent's titles do not replace that
 	AgentSession string          `json:"-"` // the id of the agent's own session (ACP sessionId), or ""
-	Options      json.RawMessage `json:"-"` // the last agent.options, folded
+	Options      json.RawMessage `json:"-"` // the last agent.options, folded (an OptionsBody); not in lists
+	Queue        []string        `json:"-"` // the runs that wait, first to wait first
 	ClientID     string          `json:"-"`
 }
 

@@ -1,0 +1,206 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+)
+
+const (
+	deleteStep  = 400 // events of a deleted session, in one transaction
+	choreEvery  = 50 * time.Millisecond
+	vacuumPages = 128 // given back in one step
+	vacuumFrom  = 256 // free pages; fewer stay, they are used again
+)
+
+// chores is what the writer does when nobody waits for it.
+type chores struct {
+	owed     time.Time // when the next session.changed of mere activity is due
+	deleting bool      // there are deleted sessions whose bulk is still there
+	vacuum   bool      // there may be pages to give back
+	next     time.Time // no deleting and no vacuum before
+}
+
+func (c *chores) owe(due time.Time) {
+	if c.owed.IsZero() || due.Before(c.owed) {
+		c.owed = due
+	}
+}
+
+// choreIn returns how long the writer may wait for requests, if there is a chore.
+func (w *writer) choreIn() (time.Duration, bool) {
+	c := &w.chores
+	var due time.Time
+	if c.deleting || c.vacuum {
+		due = c.next
+		if due.IsZero() {
+			due = time.Now()
+		}
+	}
+	if !c.owed.IsZero() && (due.IsZero() || c.owed.Before(due)) {
+		due = c.owed
+	}
+	if due.IsZero() {
+		return 0, false
+	}
+	return max(time.Until(due), 0), true
+}
+
+// chore does what is due.
+func (w *writer) chore() {
+	c := &w.chores
+	now := time.Now()
+	if !c.owed.IsZero() && !now.Before(c.owed) {
+		w.flush(false)
+		return
+	}
+	if now.Before(c.next) {
+		return
+	}
+	c.next = now.Add(choreEvery)
+	switch {
+	case c.deleting:
+		w.alone(func(tx *Tx) error {
+			more, err := tx.deleteSome()
+			if err != nil {
+				return err
+			}
+			c.deleting, c.vacuum = more, true
+			return nil
+		})
+	case c.vacuum:
+		c.vacuum = w.vacuum()
+	}
+	c.next = time.Now().Add(choreEvery)
+}
+
+// alone runs fn as an Update of the writer's own. Its errors have been told:
+// of the transaction by void, its own here.
+func (w *writer) alone(fn func(*Tx) error) {
+	r := &request{durability: Relaxed, fn: fn, done: make(chan result, 1)}
+	w.commit([]*request{r})
+	if res := <-r.done; res.err != nil {
+		w.s.log.Error("chore failed", "err", res.err)
+		w.chores.next = time.Now().Add(10 * time.Second)
+		w.chores.deleting, w.chores.vacuum = false, false // until the next deletion or start
+	}
+}
+
+// flush tells the list of activity that it has not been told of: of all, or of
+// what is due.
+func (w *writer) flush(all bool) {
+	w.chores.owed = time.Time{}
+	owed := false
+	for _, r := range w.rows {
+		if r.owed {
+			owed = true
+			if all {
+				r.written = time.Time{}
+			}
+		}
+	}
+	if owed {
+		w.alone(func(tx *Tx) error {
+			for _, r := range w.rows {
+				if r.owed {
+					tx.touch(r)
+				}
+			}
+			return nil // finish does the rest
+		})
+	}
+}
+
+func (w *writer) flushAll() { w.flush(true) }
+
+// trim keeps what the writer remembers within bounds. Between transactions only.
+func (w *writer) trim() {
+	w.s.open.trim()
+	if len(w.rows) > 2048 {
+		for id, r := range w.rows {
+			if !r.owed {
+				delete(w.rows, id)
+			}
+		}
+	}
+	if len(w.offsets) > 2048 {
+		clear(w.offsets)
+	}
+}
+
+// deleteSome removes a part of one deleted session and tells whether there is more.
+func (tx *Tx) deleteSome() (more bool, err error) {
+	var session string
+	err = tx.one("SELECT session FROM deletions LIMIT 1", nil, &session)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	tx.w.s.open.forget(session)
+	// The tombstone stays, so that ids never go down.
+	for _, step := range []string{
+		"DELETE FROM blobs WHERE rowid IN (SELECT rowid FROM blobs WHERE session = ? LIMIT 1)",
+		fmt.Sprintf("DELETE FROM items WHERE rowid IN (SELECT rowid FROM items WHERE session = ? LIMIT %d)", deleteStep/4),
+		"DELETE FROM lines WHERE rowid IN (SELECT rowid FROM lines WHERE epoch IN (SELECT name FROM epochs WHERE session = ?) LIMIT 50)",
+		fmt.Sprintf("DELETE FROM events WHERE rowid IN (SELECT rowid FROM events WHERE session = ? AND kind <> 'session.deleted' LIMIT %d)", deleteStep),
+	} {
+		if n, err := tx.w.execN(step, session); err != nil || n > 0 {
+			return true, tx.check(err)
+		}
+	}
+	for _, text := range []string{
+		"DELETE FROM runs WHERE session = ?",
+		"DELETE FROM messages WHERE session = ?",
+		"DELETE FROM offsets WHERE epoch IN (SELECT rowid FROM epochs WHERE session = ?)",
+		"DELETE FROM epochs WHERE session = ?",
+		"DELETE FROM deletions WHERE session = ?",
+	} {
+		if err := tx.exec(text, session); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// vacuum gives some free pages back to the disk and tells whether there are more.
+func (w *writer) vacuum() bool {
+	if w.conn == nil {
+		return false
+	}
+	ctx := context.Background()
+	var free int
+	if err := w.conn.QueryRowContext(ctx, "PRAGMA freelist_count").Scan(&free); err != nil || free < vacuumFrom {
+		return false
+	}
+	if err := w.setSync(Relaxed); err != nil {
+		return false
+	}
+	if _, err := w.conn.ExecContext(ctx, fmt.Sprintf("PRAGMA incremental_vacuum(%d)", vacuumPages)); err != nil {
+		w.s.log.Error("vacuum failed", "err", err)
+		w.disconnect(true)
+		return false
+	}
+	return true
+}
+
+// repairActivity brings the activity of those rows up to date whose sessions
+// streamed when the last life ended: they are among the last to be written.
+func repairActivity(ctx context.Context, conn *sql.Conn) error {
+	_, err := conn.ExecContext(ctx, `
+		WITH recent AS (
+			SELECT s.id, s.seq AS had, (SELECT max(seq) FROM events e WHERE e.session = s.id) AS seq
+			FROM sessions s ORDER BY s.last_event DESC LIMIT 500
+		), late AS (
+			SELECT r.id, e.seq, e.id AS last_event, e.at
+			FROM recent r JOIN events e ON e.session = r.id AND e.seq = r.seq WHERE r.seq > r.had
+		)
+		UPDATE sessions SET seq = late.seq, last_event = late.last_event, last_at = late.at FROM late WHERE sessions.id = late.id`)
+	if err != nil {
+		return fmt.Errorf("repair activity: %w", err)
+	}
+	return nil
+}

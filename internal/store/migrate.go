@@ -1,0 +1,119 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+)
+
+// applicationID marks the file as ours ("HOLD").
+const applicationID = 0x484f4c44
+
+// writerMin is the lowest schema version that a program must know to be able
+// to write to a database of the newest schema. A migration that only adds
+// tables or columns with defaults leaves it.
+const writerMin = 1
+
+//go:embed migrations/*.sql
+var migrationFiles embed.FS
+
+type migration struct {
+	version int
+	text    string
+}
+
+// migrations returns the steps in order; step N leads to user_version N.
+func migrations() ([]migration, error) {
+	names, err := fs.Glob(migrationFiles, "migrations/*.sql")
+	if err != nil {
+		return nil, err
+	}
+	var list []migration
+	for _, name := range names { // Glob sorts
+		text, err := migrationFiles.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		number, _, _ := strings.Cut(strings.TrimPrefix(name, "migrations/"), "_")
+		v, err := strconv.Atoi(number)
+		if err != nil || v != len(list)+1 {
+			return nil, fmt.Errorf("read migration %s: number out of order", name)
+		}
+		list = append(list, migration{v, string(text)})
+	}
+	return list, nil
+}
+
+// migrate brings the schema up to date: one transaction for each step, and a
+// copy of the whole beside it before the first step of an existing database.
+func migrate(ctx context.Context, conn *sql.Conn, path string) error {
+	var id, version int
+	if err := conn.QueryRowContext(ctx, "PRAGMA application_id").Scan(&id); err != nil {
+		return fmt.Errorf("read application id: %w", err)
+	}
+	if err := conn.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+		return fmt.Errorf("read schema version: %w", err)
+	}
+	if id != applicationID {
+		var tables int
+		if err := conn.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&tables); err != nil {
+			return fmt.Errorf("read schema: %w", err)
+		}
+		if id != 0 || tables != 0 {
+			return &ForeignError{Path: path}
+		}
+	}
+	steps, err := migrations()
+	if err != nil {
+		return err
+	}
+	known := len(steps)
+	if version > known {
+		need := version
+		if err := conn.QueryRowContext(ctx, "SELECT value FROM meta WHERE key = 'writer_min'").Scan(&need); err != nil {
+			return fmt.Errorf("read writer_min: %w", err)
+		}
+		if need > known {
+			return &TooNewError{Path: path, Schema: version, Known: known}
+		}
+		return nil
+	}
+	if version == known {
+		return nil
+	}
+	if version > 0 {
+		copyPath := fmt.Sprintf("%s.before-v%d", path, known)
+		if _, err := conn.ExecContext(ctx, "VACUUM INTO ?", copyPath); err != nil {
+			return fmt.Errorf("copy database to %s before migrating: %w", copyPath, err)
+		}
+	}
+	for _, m := range steps[version:] {
+		if err := apply(ctx, conn, m); err != nil {
+			return fmt.Errorf("migrate to schema %d: %w", m.version, err)
+		}
+	}
+	return nil
+}
+
+func apply(ctx context.Context, conn *sql.Conn, m migration) error {
+	tx, err := conn.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
+	for _, text := range []string{
+		m.text,
+		fmt.Sprintf("PRAGMA user_version = %d", m.version),
+		fmt.Sprintf("PRAGMA application_id = %d", applicationID),
+		fmt.Sprintf("INSERT INTO meta VALUES ('writer_min', '%d') ON CONFLICT DO UPDATE SET value = excluded.value", min(writerMin, m.version)),
+	} {
+		if _, err := tx.ExecContext(ctx, text); err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
+}

@@ -1,0 +1,6 @@
+//go:build !linux && !darwin
+
+package store
+
+// netFS cannot tell on this system.
+func netFS(string) (string, error) { return "", nil }

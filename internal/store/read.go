@@ -1,0 +1,321 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+)
+
+// stmtCache holds the prepared statements of the readers' pool: those of the
+// hot paths, prepared once at the start.
+type stmtCache map[string]*sql.Stmt
+
+func (c stmtCache) get(text string) *sql.Stmt { return c[text] }
+
+// prepare fills the cache; nothing changes it afterwards.
+func (c stmtCache) prepare(ctx context.Context, db *sql.DB) error {
+	for _, text := range []string{lastQuery, seqQuery, sessionsFirst, sessionsNext, itemsQuery, entriesQuery, eventsQuery} {
+		stmt, err := db.PrepareContext(ctx, text)
+		if err != nil {
+			return fmt.Errorf("prepare %q: %w", text, err)
+		}
+		c[text] = stmt
+	}
+	return nil
+}
+
+func (c stmtCache) close() {
+	for _, stmt := range c {
+		_ = stmt.Close() // its connections are closed next
+	}
+}
+
+// reading is one read transaction: its queries agree with each other.
+type reading struct {
+	s   *Store
+	ctx context.Context //nolint:containedctx // lives as long as the transaction
+	tx  *sql.Tx
+}
+
+// view runs fn in a read transaction with a deadline.
+func (s *Store) view(ctx context.Context, fn func(*reading) error) error {
+	ctx, cancel := context.WithTimeout(ctx, readDeadline)
+	defer cancel()
+	return s.viewLong(ctx, fn)
+}
+
+func (s *Store) viewLong(ctx context.Context, fn func(*reading) error) error {
+	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return s.readError(err)
+	}
+	defer func() { _ = tx.Rollback() }() // nothing was written
+	return s.readError(fn(&reading{s: s, ctx: ctx, tx: tx}))
+}
+
+func (s *Store) readError(err error) error {
+	if err == nil {
+		return nil
+	}
+	s.closeMu.RLock()
+	defer s.closeMu.RUnlock()
+	if s.closed {
+		return errors.Join(ErrClosed, err)
+	}
+	return err
+}
+
+func (q *reading) query(text string, args ...any) (*sql.Rows, error) {
+	if stmt := q.s.stmts.get(text); stmt != nil {
+		return q.tx.StmtContext(q.ctx, stmt).QueryContext(q.ctx, args...)
+	}
+	return q.tx.QueryContext(q.ctx, text, args...)
+}
+
+func (q *reading) one(text string, args []any, dest ...any) error {
+	rows, err := q.query(text, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		return errors.Join(rows.Err(), ErrNotFound)
+	}
+	return errors.Join(rows.Scan(dest...), rows.Close())
+}
+
+func queryRead[T any](q *reading, scan func(scanner) (T, error), text string, args ...any) ([]T, error) {
+	rows, err := q.query(text, args...)
+	if err != nil {
+		return nil, err
+	}
+	return collectRows(rows, scan)
+}
+
+const (
+	lastQuery   = "SELECT coalesce(max(id), 0) FROM events"
+	seqQuery    = "SELECT (SELECT max(seq) FROM events WHERE session = sessions.id) FROM sessions WHERE id = ?"
+	eventsQuery = "SELECT " + eventColumns + " FROM events WHERE session = ? AND seq > ? ORDER BY seq LIMIT ?"
+)
+
+// last returns the id of the last event of the snapshot.
+func (q *reading) last() (id int64, err error) {
+	err = q.one(lastQuery, nil, &id)
+	return id, err
+}
+
+const eventColumns = "id, session, seq, run, at, kind, body"
+
+func scanEvent(row scanner) (ev Event, err error) {
+	var at int64
+	err = row.Scan(&ev.ID, &ev.Session, &ev.Seq, &ev.Run, &at, &ev.Kind, (*[]byte)(&ev.Body))
+	ev.At = fromMillis(at)
+	return ev, err
+}
+
+// SessionsPage is a part of the list, with the cursor that it agrees with.
+type SessionsPage struct {
+	Sessions []Session
+	Next     string // the next page, or ""
+	Cursor   string
+}
+
+const (
+	sessionsFirst = "SELECT " + sessionColumns + " FROM sessions ORDER BY last_event DESC LIMIT ?"
+	sessionsNext  = "SELECT " + sessionColumns + " FROM sessions WHERE last_event < ? ORDER BY last_event DESC LIMIT ?"
+)
+
+// Sessions lists sessions, newest activity first. page is "" or the Next of the
+// page before.
+func (s *Store) Sessions(ctx context.Context, page string, limit int) (SessionsPage, error) {
+	limit = clamp(limit, 50, 500)
+	text, args := sessionsFirst, []any{limit + 1}
+	if page != "" {
+		below, err := strconv.ParseInt(page, 10, 64)
+		if err != nil {
+			return SessionsPage{}, fmt.Errorf("list sessions: page %q: %w", page, ErrNotFound)
+		}
+		text, args = sessionsNext, []any{below, limit + 1}
+	}
+	var p SessionsPage
+	err := s.view(ctx, func(q *reading) error {
+		last, err := q.last()
+		if err != nil {
+			return err
+		}
+		p.Cursor = s.CursorAt(last)
+		p.Sessions, err = queryRead(q, scanSession, text, args...)
+		return err
+	})
+	if err != nil {
+		return SessionsPage{}, fmt.Errorf("list sessions: %w", err)
+	}
+	if len(p.Sessions) > limit {
+		p.Sessions = p.Sessions[:limit]
+		p.Next = strconv.FormatInt(p.Sessions[limit-1].LastEvent, 10)
+	}
+	return p, nil
+}
+
+func clamp(n, standard, most int) int {
+	if n <= 0 {
+		return standard
+	}
+	return min(n, most)
+}
+
+// Session returns one session with what lists do not hold, or ErrNotFound.
+func (s *Store) Session(ctx context.Context, id string) (Session, error) {
+	return s.session(ctx, "id", id)
+}
+
+// SessionByClientID returns the session that a client made under this id, or
+// ErrNotFound.
+func (s *Store) SessionByClientID(ctx context.Context, clientID string) (Session, error) {
+	return s.session(ctx, "client_id", clientID)
+}
+
+func (s *Store) session(ctx context.Context, column, id string) (found Session, err error) {
+	err = s.view(ctx, func(q *reading) error {
+		found, err = one1(queryRead(q, scanSession, "SELECT "+sessionColumns+" FROM sessions WHERE "+column+" = ?", id))
+		if err != nil {
+			return err
+		}
+		err = q.one("SELECT body FROM session_options WHERE session = ?", []any{found.ID}, (*[]byte)(&found.Options))
+		if errors.Is(err, ErrNotFound) {
+			err = nil
+		}
+		return err
+	})
+	if err != nil {
+		return Session{}, fmt.Errorf("read session %s: %w", id, err)
+	}
+	return found, nil
+}
+
+// Events returns up to limit events of a session with seqs above after, and
+// the session's last seq.
+func (s *Store) Events(ctx context.Context, session string, after int64, limit int) (events []Event, last int64, err error) {
+	limit = clamp(limit, 1000, 1000)
+	err = s.view(ctx, func(q *reading) error {
+		if last, err = q.seq(session); err != nil {
+			return err
+		}
+		events, err = queryRead(q, scanEvent, eventsQuery, session, after, limit)
+		return err
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("read events of session %s: %w", session, err)
+	}
+	return events, last, nil
+}
+
+// seq returns the last seq of a session, or ErrNotFound where there is none.
+func (q *reading) seq(session string) (n int64, err error) {
+	err = q.one(seqQuery, []any{session}, &n)
+	return n, err
+}
+
+// Approvals lists approvals, newest first: of one state or of all, of one
+// session or of all.
+func (s *Store) Approvals(ctx context.Context, state, session string) (list []Approval, err error) {
+	text, args := "SELECT "+approvalColumns+" FROM approvals WHERE 1", []any(nil)
+	if state == ApprovalPending {
+		text += " AND state = 'pending'" // in the text, for the partial index
+	} else if state != "" {
+		text, args = text+" AND state = ?", append(args, state)
+	}
+	if session != "" {
+		text, args = text+" AND session = ?", append(args, session)
+	}
+	text += " ORDER BY at DESC, rowid DESC LIMIT 1000"
+	err = s.view(ctx, func(q *reading) error {
+		list, err = queryRead(q, scanApproval, text, args...)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list approvals: %w", err)
+	}
+	return list, nil
+}
+
+// Approval returns one approval, or ErrNotFound.
+func (s *Store) Approval(ctx context.Context, id string) (a Approval, err error) {
+	err = s.view(ctx, func(q *reading) error {
+		a, err = one1(queryRead(q, scanApproval, "SELECT "+approvalColumns+" FROM approvals WHERE id = ?", id))
+		return err
+	})
+	if err != nil {
+		return Approval{}, fmt.Errorf("read approval %s: %w", id, err)
+	}
+	return a, nil
+}
+
+// Runs returns a session's runs, oldest first.
+func (s *Store) Runs(ctx context.Context, session string) (list []Run, err error) {
+	err = s.view(ctx, func(q *reading) error {
+		list, err = queryRead(q, scanRun, "SELECT "+runColumns+" FROM runs WHERE session = ? ORDER BY queued_at, rowid", session)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list runs of session %s: %w", session, err)
+	}
+	return list, nil
+}
+
+// Run returns one run, or ErrNotFound.
+func (s *Store) Run(ctx context.Context, id string) (r Run, err error) {
+	err = s.view(ctx, func(q *reading) error {
+		r, err = one1(queryRead(q, scanRun, "SELECT "+runColumns+" FROM runs WHERE id = ?", id))
+		return err
+	})
+	if err != nil {
+		return Run{}, fmt.Errorf("read run %s: %w", id, err)
+	}
+	return r, nil
+}
+
+// Epochs lists epochs, oldest first: those that have not ended, or all.
+func (s *Store) Epochs(ctx context.Context, live bool) (list []Epoch, err error) {
+	text := "SELECT " + epochColumns + " FROM epochs"
+	if live {
+		text += " WHERE state <> 'ended'"
+	}
+	err = s.view(ctx, func(q *reading) error {
+		list, err = queryRead(q, scanEpoch, text+" ORDER BY rowid")
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list epochs: %w", err)
+	}
+	return list, nil
+}
+
+// Lines returns the lines of an epoch with numbers above after, void ones too.
+func (s *Store) Lines(ctx context.Context, epoch string, after uint64) (list []Line, err error) {
+	err = s.view(ctx, func(q *reading) error {
+		list, err = queryRead(q, scanLine, "SELECT "+lineColumns+" FROM lines WHERE epoch = ? AND n > ? ORDER BY n", epoch, int64(after)) //nolint:gosec // a count
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list lines of epoch %s: %w", epoch, err)
+	}
+	return list, nil
+}
+
+// RecentFolders returns up to n folders of sessions, the last used first.
+func (s *Store) RecentFolders(ctx context.Context, n int) (list []string, err error) {
+	err = s.view(ctx, func(q *reading) error {
+		list, err = queryRead(q, func(r scanner) (f string, err error) {
+			err = r.Scan(&f)
+			return f, err
+		}, "SELECT cwd FROM sessions WHERE cwd <> '' GROUP BY cwd ORDER BY max(last_event) DESC LIMIT ?", clamp(n, 20, 200))
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list recent folders: %w", err)
+	}
+	return list, nil
+}

@@ -1,0 +1,150 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+const itemsBytes = 4 << 20 // about; a page with long items is a shorter one
+
+// ItemsPage is a part of a transcript, ascending, and the point in the log that
+// it agrees with.
+type ItemsPage struct {
+	Items  []Item
+	Cursor string
+	Seq    int64 // the session's last seq at the cursor
+	More   bool  // there are earlier items
+}
+
+const itemsQuery = "SELECT " + itemColumns + " FROM items WHERE session = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
+
+// Items returns the items made before seq before (0: the newest ones). Open
+// items are folded up to exactly the page's cursor and seq.
+func (s *Store) Items(ctx context.Context, session string, before int64, limit int) (ItemsPage, error) {
+	limit = clamp(limit, 50, 500)
+	if before <= 0 {
+		before = 1<<63 - 1
+	}
+	var p ItemsPage
+	err := s.view(ctx, func(q *reading) error {
+		var err error
+		if p.Seq, err = q.seq(session); err != nil {
+			return err
+		}
+		last, err := q.last()
+		if err != nil {
+			return err
+		}
+		p.Cursor = s.CursorAt(last)
+		p.Items, p.More, err = q.items(session, before, limit, last)
+		return err
+	})
+	if err != nil {
+		return ItemsPage{}, fmt.Errorf("read items of session %s: %w", session, err)
+	}
+	return p, nil
+}
+
+func (q *reading) items(session string, before int64, limit int, last int64) (list []Item, more bool, err error) {
+	rows, err := q.query(itemsQuery, session, before, limit+1)
+	if err != nil {
+		return nil, false, err
+	}
+	defer rows.Close()
+	size := 0
+	for rows.Next() {
+		it, err := scanItem(rows)
+		if err != nil {
+			return nil, false, err
+		}
+		size += len(it.Body)
+		if len(list) == limit || (len(list) > 0 && size > itemsBytes) {
+			more = true
+			break
+		}
+		list = append(list, it)
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return nil, false, err
+	}
+	slices.Reverse(list)
+	for i := range list {
+		if list[i].Body, err = q.fold(list[i], last, nil); err != nil {
+			return nil, false, err
+		}
+	}
+	return list, more, nil
+}
+
+// fold returns an item's body at event last, which the snapshot ends with.
+func (q *reading) fold(it Item, last int64, b *blobs) (body []byte, err error) {
+	if !it.Open {
+		return it.Body, nil
+	}
+	entries, ok := q.s.open.upTo(it.ID, last)
+	if !ok {
+		if entries, err = queryRead(q, scanEntry, entriesQuery, it.Session, it.Seq, it.ID); err != nil {
+			return nil, err
+		}
+	}
+	return foldItem(it, entries, b)
+}
+
+// Item returns one item, folded, or ErrNotFound.
+func (s *Store) Item(ctx context.Context, id string) (it Item, err error) {
+	err = s.view(ctx, func(q *reading) error {
+		it, err = q.item(id, nil)
+		return err
+	})
+	if err != nil {
+		return Item{}, fmt.Errorf("read item %s: %w", id, err)
+	}
+	return it, nil
+}
+
+func (q *reading) item(id string, b *blobs) (Item, error) {
+	last, err := q.last()
+	if err != nil {
+		return Item{}, err
+	}
+	it, err := one1(queryRead(q, scanItem, "SELECT "+itemColumns+" FROM items WHERE id = ?", id))
+	if err != nil {
+		return Item{}, err
+	}
+	it.Body, err = q.fold(it, last, b)
+	return it, err
+}
+
+// Blob returns an output that was too long for its item's body, or ErrNotFound.
+func (s *Store) Blob(ctx context.Context, id string) (data []byte, err error) {
+	err = s.view(ctx, func(q *reading) error {
+		data, err = q.blob(id)
+		if !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		// An open item's outputs become blobs when it closes.
+		item, ok := blobItem(id)
+		if !ok {
+			return err
+		}
+		b := &blobs{load: q.blob}
+		if _, e := q.item(item, b); e != nil {
+			return e
+		}
+		if data, ok = b.saved[id]; ok {
+			err = nil
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read blob %s: %w", id, err)
+	}
+	return data, nil
+}
+
+func (q *reading) blob(id string) (data []byte, err error) {
+	err = q.one("SELECT data FROM blobs WHERE id = ?", []any{id}, &data)
+	return data, err
+}

@@ -1,0 +1,88 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+)
+
+// Stats is what the store holds and uses.
+type Stats struct {
+	Sessions int
+	Events   int64 // ever appended
+	DBBytes  int64
+	WALBytes int64
+	InUse    int // readers at work, of 4
+	Open     int // connections, the writer's included
+}
+
+// Stats returns figures for status and metrics. What cannot be read within the
+// deadline is 0.
+func (s *Store) Stats(ctx context.Context) Stats {
+	pool := s.read.Stats()
+	st := Stats{InUse: pool.InUse, Open: pool.OpenConnections + s.write.Stats().OpenConnections, Events: s.Last()}
+	err := s.view(ctx, func(q *reading) error {
+		return q.one("SELECT count(*) FROM sessions", nil, &st.Sessions)
+	})
+	if err != nil {
+		s.log.Warn("count sessions failed", "err", err)
+	}
+	st.DBBytes, st.WALBytes = fileSize(s.path), fileSize(s.path+"-wal")
+	return st
+}
+
+// fileSize asks for a size without opening the file: to open and close it would
+// strip the locks that SQLite holds on it.
+func fileSize(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// Canary updates a row through the writer and reads it back through a reader.
+// It returns when ctx ends, also while the writer is stuck; then the next
+// canary fails at once until that one has come through.
+func (s *Store) Canary(ctx context.Context) error {
+	if !s.probe.CompareAndSwap(false, true) {
+		return errors.New("canary: the one before is still under way")
+	}
+	want := newNonce()
+	r := &request{durability: Relaxed, done: make(chan result, 1), fn: func(tx *Tx) error {
+		return tx.exec("INSERT INTO meta VALUES ('canary', ?) ON CONFLICT DO UPDATE SET value = excluded.value", want)
+	}}
+	sent := make(chan error, 1)
+	go func() { // ends with the writer, which always answers
+		err := s.submit(r)
+		if err == nil {
+			err = (<-r.done).err
+		}
+		sent <- err
+	}()
+	select {
+	case err := <-sent:
+		defer s.probe.Store(false)
+		if err != nil {
+			return fmt.Errorf("canary: %w", err)
+		}
+	case <-ctx.Done():
+		go func() {
+			<-sent
+			s.probe.Store(false)
+		}()
+		return fmt.Errorf("canary: wait for the writer: %w", ctx.Err())
+	}
+	var got string
+	err := s.view(ctx, func(q *reading) error {
+		return q.one("SELECT value FROM meta WHERE key = 'canary'", nil, &got)
+	})
+	if err != nil {
+		return fmt.Errorf("canary: %w", err)
+	}
+	if got != want {
+		return fmt.Errorf("canary: read %q, wrote %q", got, want)
+	}
+	return nil
+}

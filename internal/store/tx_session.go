@@ -1,0 +1,316 @@
+package store
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// NewID returns a random name for a session, an item, a run and so on.
+func NewID() string { return strings.ToLower(rand.Text()) }
+
+// row is a list row in the writer's memory.
+type row struct {
+	Session           // as of the last event
+	saved   Session   // as the database has it
+	written time.Time // when session.changed was last appended
+	owed    bool      // activity of which the list has not been told
+	deleted bool
+}
+
+const sessionColumns = `id, coalesce(client_id, ''), title, title_set, agent, cwd, state, waiting, queue, paused,
+	run, agent_state, reason, created_at, last_at, last_event, seq, version, agent_session`
+
+func scanSession(r scanner) (s Session, err error) {
+	var queue []byte
+	var created, last int64
+	err = r.Scan(&s.ID, &s.ClientID, &s.Title, &s.TitleSet, &s.Agent, &s.Cwd, &s.State, &s.Waiting, &queue, &s.Paused,
+		&s.Run, &s.AgentState, &s.Reason, &created, &last, &s.LastEvent, &s.Seq, &s.Version, &s.AgentSession)
+	if err != nil {
+		return s, err
+	}
+	s.CreatedAt, s.LastAt = fromMillis(created), fromMillis(last)
+	if err := json.Unmarshal(queue, &s.Queue); err != nil {
+		return s, fmt.Errorf("read queue of session %s: %w", s.ID, err)
+	}
+	s.Queued = len(s.Queue)
+	return s, nil
+}
+
+// row returns the list row of a session that is about to change.
+func (tx *Tx) row(id string) (*row, error) {
+	r, err := tx.peek(id)
+	if err != nil {
+		return nil, err
+	}
+	tx.touch(r)
+	return r, nil
+}
+
+// touch notes r's state, for a rollback, and that finish has to look at it.
+func (tx *Tx) touch(r *row) {
+	for _, t := range tx.touched {
+		if t == r {
+			return
+		}
+	}
+	before := *r
+	tx.onUndo(func() { *r = before })
+	tx.touched = append(tx.touched, r)
+}
+
+func (tx *Tx) peek(id string) (*row, error) {
+	if r := tx.w.rows[id]; r != nil {
+		if r.deleted {
+			return nil, ErrNotFound
+		}
+		return r, nil
+	}
+	list, err := queryTx(tx, scanSession, "SELECT "+sessionColumns+" FROM sessions WHERE id = ?", id)
+	s, ok, err := first(list, err)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, ErrNotFound
+	}
+	err = tx.one("SELECT body FROM session_options WHERE session = ?", []any{id}, (*[]byte)(&s.Options))
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return nil, err
+	}
+	r := &row{Session: s, saved: s}
+	var at int64
+	err = tx.one("SELECT seq, id, at FROM events WHERE session = ? ORDER BY seq DESC LIMIT 1", []any{id}, &r.Seq, &r.LastEvent, &at)
+	if err != nil {
+		return nil, fmt.Errorf("read the last event of session %s: %w", id, err)
+	}
+	r.LastAt = fromMillis(at)
+	tx.w.rows[id] = r
+	return r, nil
+}
+
+// finish writes the rows that the Update changed. A row that looks different
+// in a list is told to the log at once; mere activity at most once a second,
+// because a row written with every delta triples what a delta costs.
+func (tx *Tx) finish() error {
+	for _, r := range tx.touched {
+		if r.deleted {
+			continue
+		}
+		active := r.owed || r.Seq != r.saved.Seq
+		if !sameList(r.saved, r.Session) || (active && time.Since(r.written) >= tx.w.activityEvery) {
+			if err := tx.appendChanged(r); err != nil {
+				return err
+			}
+			continue
+		}
+		if !sameHidden(r.saved, r.Session) {
+			if err := tx.writeRow(r); err != nil {
+				return err
+			}
+		}
+		if r.owed = active; active {
+			tx.w.chores.owe(r.written.Add(tx.w.activityEvery))
+		}
+	}
+	return nil
+}
+
+// appendChanged appends the whole row, as it is after that very event.
+func (tx *Tx) appendChanged(r *row) error {
+	s := r.Session
+	s.Seq, s.LastEvent, s.LastAt = r.Seq+1, tx.w.lastID+1, tx.now
+	body, err := encode(s)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.append(r.ID, "", SessionChanged, body, nil); err != nil {
+		return fmt.Errorf("append session.changed of %s: %w", r.ID, err)
+	}
+	r.written, r.owed = time.Now(), false
+	return tx.writeRow(r)
+}
+
+func (tx *Tx) writeRow(r *row) error {
+	queue, err := encode(append([]string{}, r.Queue...))
+	if err != nil {
+		return err
+	}
+	err = tx.exec(`UPDATE sessions SET title = ?, title_set = ?, state = ?, waiting = ?, queue = ?, paused = ?, run = ?,
+			agent_state = ?, reason = ?, last_at = ?, last_event = ?, seq = ?, version = ?, agent_session = ? WHERE id = ?`,
+		r.Title, r.TitleSet, r.State, r.Waiting, string(queue), r.Paused, r.Run,
+		r.AgentState, r.Reason, r.LastAt.UnixMilli(), r.LastEvent, r.Seq, r.Version, r.AgentSession, r.ID)
+	if err != nil {
+		return fmt.Errorf("write row of session %s: %w", r.ID, err)
+	}
+	if string(r.Options) != string(r.saved.Options) {
+		err := tx.exec("INSERT INTO session_options VALUES (?, ?) ON CONFLICT DO UPDATE SET body = excluded.body", r.ID, string(r.Options))
+		if err != nil {
+			return fmt.Errorf("write options of session %s: %w", r.ID, err)
+		}
+	}
+	r.saved = r.Session
+	return nil
+}
+
+// CreateSession adds a session and its session.created. An empty ID is filled
+// in. Where one with the same ClientID is there already, it returns that one
+// and ErrExists.
+func (tx *Tx) CreateSession(s Session) (Session, error) {
+	if s.ClientID != "" {
+		var id string
+		err := tx.one("SELECT id FROM sessions WHERE client_id = ?", []any{s.ClientID}, &id)
+		if err == nil {
+			had, err := tx.Session(id)
+			return had, errors.Join(ErrExists, err)
+		}
+		if !errors.Is(err, ErrNotFound) {
+			return Session{}, err
+		}
+	}
+	if s.ID == "" {
+		s.ID = NewID()
+	}
+	if _, err := tx.peek(s.ID); !errors.Is(err, ErrNotFound) {
+		return Session{}, errors.Join(fmt.Errorf("create session %s: %w", s.ID, ErrExists), err)
+	}
+	s.CreatedAt, s.LastAt, s.LastEvent, s.Seq = tx.now, tx.now, tx.w.lastID+1, 1
+	s.Version = max(s.Version, 1)
+	s.Queue, s.Queued, s.Waiting, s.Run = nil, 0, 0, ""
+	s.State = rowState(s)
+	body, err := encode(s)
+	if err != nil {
+		return Session{}, err
+	}
+	if err := tx.insertSession(s); err != nil {
+		return Session{}, fmt.Errorf("create session: %w", err)
+	}
+	r := &row{Session: s, saved: s}
+	r.Seq = 0 // session.created is event 1
+	tx.w.rows[s.ID] = r
+	tx.onUndo(func() { delete(tx.w.rows, s.ID) })
+	if _, err := tx.append(s.ID, "", SessionCreated, body, nil); err != nil {
+		return Session{}, fmt.Errorf("create session: %w", err)
+	}
+	r.saved, r.written = r.Session, time.Now()
+	return r.Session, nil
+}
+
+func (tx *Tx) insertSession(s Session) error {
+	var clientID any
+	if s.ClientID != "" {
+		clientID = s.ClientID
+	}
+	err := tx.exec(`INSERT INTO sessions (id, client_id, title, title_set, agent, cwd, state, waiting, queue, paused,
+			run, agent_state, reason, created_at, last_at, last_event, seq, version, agent_session)
+			VALUES (?, ?, ?, ?, ?, ?, ?, 0, '[]', ?, '', ?, ?, ?, ?, ?, ?, ?, ?)`,
+		s.ID, clientID, s.Title, s.TitleSet, s.Agent, s.Cwd, s.State, s.Paused,
+		s.AgentState, s.Reason, s.CreatedAt.UnixMilli(), s.LastAt.UnixMilli(), s.LastEvent, s.Seq, s.Version, s.AgentSession)
+	if err != nil || len(s.Options) == 0 {
+		return err
+	}
+	return tx.exec("INSERT INTO session_options VALUES (?, ?)", s.ID, string(s.Options))
+}
+
+// Session returns a session's row with what lists do not hold, or ErrNotFound.
+func (tx *Tx) Session(id string) (Session, error) {
+	r, err := tx.peek(id)
+	if err != nil {
+		return Session{}, err
+	}
+	return r.Session, nil
+}
+
+// SetTitle names a session. A person's title raises the version and is not
+// replaced by an agent's.
+func (tx *Tx) SetTitle(session, title string, byPerson bool) error {
+	r, err := tx.row(session)
+	if err != nil {
+		return fmt.Errorf("set title of session %s: %w", session, err)
+	}
+	if !byPerson && r.TitleSet {
+		return nil
+	}
+	r.Title = title
+	if byPerson {
+		r.TitleSet = true
+		r.Version++
+	}
+	return nil
+}
+
+// SetAgentSession notes the id of the agent's own session.
+func (tx *Tx) SetAgentSession(session, acpID string) error {
+	r, err := tx.row(session)
+	if err != nil {
+		return fmt.Errorf("set agent session of session %s: %w", session, err)
+	}
+	r.AgentSession = acpID
+	return nil
+}
+
+// DeleteSession removes a session. Its session.deleted stays in the log; the
+// rest is gone for readers at once and from the disk in small steps.
+func (tx *Tx) DeleteSession(session string) error {
+	r, err := tx.row(session)
+	if err != nil {
+		return fmt.Errorf("delete session %s: %w", session, err)
+	}
+	if _, err := tx.append(session, "", SessionDeleted, json.RawMessage("{}"), nil); err != nil {
+		return fmt.Errorf("delete session %s: %w", session, err)
+	}
+	r.deleted = true
+	for _, text := range []string{
+		"DELETE FROM sessions WHERE id = ?",
+		"DELETE FROM session_options WHERE session = ?",
+		"DELETE FROM approvals WHERE session = ?",
+		"INSERT INTO deletions VALUES (?)",
+	} {
+		if err := tx.exec(text, session); err != nil {
+			return fmt.Errorf("delete session %s: %w", session, err)
+		}
+	}
+	tx.w.chores.deleting = true
+	return nil
+}
+
+// MessageRecord is what a message with a client's id became.
+type MessageRecord struct {
+	Item     string
+	Run      string
+	Seq      int64
+	TextHash string
+}
+
+// HashText returns the hash by which a repeated message is told from another
+// one with the same id.
+func HashText(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
+// Message returns what the message with this client's id became, if it came.
+func (tx *Tx) Message(session, clientID string) (MessageRecord, bool, error) {
+	var m MessageRecord
+	err := tx.one("SELECT item, run, seq, text_hash FROM messages WHERE session = ? AND client_id = ?",
+		[]any{session, clientID}, &m.Item, &m.Run, &m.Seq, &m.TextHash)
+	if errors.Is(err, ErrNotFound) {
+		return MessageRecord{}, false, nil
+	}
+	return m, err == nil, err
+}
+
+// PutMessage notes what a message became.
+func (tx *Tx) PutMessage(session, clientID, text, item, run string, seq int64) error {
+	err := tx.exec("INSERT INTO messages (session, client_id, item, run, seq, text_hash) VALUES (?, ?, ?, ?, ?, ?)",
+		session, clientID, item, run, seq, HashText(text))
+	if err != nil {
+		return fmt.Errorf("put message %s of session %s: %w", clientID, session, err)
+	}
+	return nil
+}

@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/proc"
@@ -28,6 +30,7 @@ type Conn struct {
 
 	ev Events
 	nc net.Conn
+	br *bufio.Reader // of nc; the reading goroutine's
 
 	wmu sync.Mutex // one frame at a time
 
@@ -81,7 +84,7 @@ func dialOnce(ctx context.Context, dir string, ev Events) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to keeper: %w", err)
 	}
-	c := &Conn{ev: ev, nc: nc, asks: map[uint64]chan msgTree{}, done: make(chan struct{})}
+	c := &Conn{ev: ev, nc: nc, br: bufio.NewReaderSize(nc, 32<<10), asks: map[uint64]chan msgTree{}, done: make(chan struct{})}
 	c.cond.L = &c.mu
 	stop := context.AfterFunc(ctx, func() { nc.SetReadDeadline(time.Unix(1, 0)) })
 	err = c.readHello(info.Epoch)
@@ -98,14 +101,14 @@ func dialOnce(ctx context.Context, dir string, ev Events) (*Conn, error) {
 }
 
 func (c *Conn) readHello(epoch string) error {
-	t, n, err := readHead(c.nc)
+	t, n, err := readHead(c.br)
 	if err != nil {
 		return fmt.Errorf("read hello: %w", err)
 	}
 	if t != frameHello {
 		return fmt.Errorf("read hello: %w: frame of type %d", ErrProtocol, t)
 	}
-	payload, err := readPayload(c.nc, n)
+	payload, err := readPayload(c.br, n)
 	if err != nil {
 		return err
 	}
@@ -143,10 +146,12 @@ func (c *Conn) frames() error {
 	dec := &decoder{r: spool}
 	for {
 		t, n, err := spool.nextFrame()
-		if errors.Is(err, net.ErrClosed) {
+		switch {
+		case errors.Is(err, net.ErrClosed):
 			return ErrClosed
-		}
-		if err != nil {
+		case errors.Is(err, syscall.ECONNRESET):
+			return io.EOF // a keeper that ended with something of ours unread
+		case err != nil:
 			return err
 		}
 		if t == frameSpool {
@@ -177,7 +182,7 @@ type spoolReader struct {
 }
 
 func (s *spoolReader) nextFrame() (frameType, int, error) {
-	t, n, err := readHead(s.c.nc)
+	t, n, err := readHead(s.c.br)
 	if err == nil && t == frameSpool {
 		s.left = n
 	}
@@ -197,13 +202,13 @@ func (s *spoolReader) Read(p []byte) (int, error) {
 			}
 		}
 	}
-	n, err := s.c.nc.Read(p[:min(len(p), s.left)])
+	n, err := s.c.br.Read(p[:min(len(p), s.left)])
 	s.left -= n
 	return n, err
 }
 
 func (c *Conn) control(t frameType, n int) error {
-	payload, err := readPayload(c.nc, n)
+	payload, err := readPayload(c.br, n)
 	if err != nil {
 		return err
 	}
@@ -272,7 +277,9 @@ func (c *Conn) Read(from uint64) error {
 }
 
 // Next returns the next record, waiting for it; io.EOF when the keeper has
-// closed in order, and ErrClosed after Close. Before Read it waits for ever.
+// closed or died, ErrClosed after Close, and an error that wraps ErrProtocol or
+// ErrGone where one side was wrong. After an error the rest is on disk, once no
+// keeper lives. Before Read it waits for ever.
 func (c *Conn) Next() (Record, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

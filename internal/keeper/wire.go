@@ -112,13 +112,13 @@ func readHead(r io.Reader) (frameType, int, error) {
 }
 
 // readPayload reads the payload of a frame. Memory grows with the bytes that
-// really come.
+// really come, and has room for one byte more.
 func readPayload(r io.Reader, n int) ([]byte, error) {
 	const step = 1 << 20
-	buf := make([]byte, 0, min(n, step))
+	buf := make([]byte, 0, min(n, step)+1)
 	for len(buf) < n {
 		if len(buf) == cap(buf) {
-			grown := make([]byte, len(buf), min(n, 2*cap(buf)))
+			grown := make([]byte, len(buf), min(n+1, 2*cap(buf)))
 			copy(grown, buf)
 			buf = grown
 		}
@@ -235,4 +235,9 @@ type Events struct {
 // putLength sets the length of the one frame in buf.
 func putLength(buf []byte) {
 	binary.LittleEndian.PutUint32(buf[1:], uint32(len(buf)-frameHeader))
+}
+
+func putFrameHead(head []byte, t frameType, n int) {
+	head[0] = uint8(t)
+	binary.LittleEndian.PutUint32(head[1:], uint32(n))
 }

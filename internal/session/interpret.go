@@ -86,19 +86,18 @@ type tool struct {
 	open bool
 }
 
-// apply commits a batch. Where a record of it makes the interpreter panic, the
-// batch is applied record by record, and that one is kept raw: no record can
-// be read for ever.
+// apply commits a batch. Where a record of it cannot be interpreted, the batch
+// is applied record by record, and that one is kept raw: no record can be read
+// for ever.
 func (l *link) apply(ctx context.Context, batch []entry) error {
 	err := l.try(ctx, batch, false)
-	var p *panicked
-	if !errors.As(err, &p) {
+	if err == nil || !ofRecord(err) {
 		return err
 	}
 	for i := range batch {
 		err := l.try(ctx, batch[i:i+1], false)
-		if errors.As(err, &p) {
-			l.log.Error("a record could not be interpreted", "record", batch[i].rec.N, "panic", p.value)
+		if err != nil && ofRecord(err) {
+			l.log.Error("a record could not be interpreted", "record", batch[i].rec.N, "err", err)
 			err = l.try(ctx, batch[i:i+1], true)
 		}
 		if err != nil {
@@ -106,6 +105,12 @@ func (l *link) apply(ctx context.Context, batch []entry) error {
 		}
 	}
 	return nil
+}
+
+// ofRecord tells whether an error comes from what a record says, not from the
+// state of the host.
+func ofRecord(err error) bool {
+	return !errors.Is(err, store.ErrCommit) && !errors.Is(err, store.ErrClosed) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
 }
 
 type panicked struct{ value any }

@@ -208,7 +208,10 @@ func (l *link) serve(ctx context.Context) (over bool, err error) {
 				expiry.Reset(next)
 			}
 		case <-ctx.Done():
-			_ = l.flush(context.WithoutCancel(ctx))
+			// What is lost here is read again from the spool.
+			last, stop := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			defer stop()
+			_ = l.flush(last)
 			_ = l.conn.Leave()
 			return false, nil
 		}

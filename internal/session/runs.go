@@ -389,6 +389,7 @@ func (m *Manager) endRun(tx *store.Tx, run store.Run, reason, detail string, pau
 		return nil
 	}
 	fx.free = true
+	fx.wakeUp(run.Session)
 	return m.advance(tx, run.Session, fx)
 }
 

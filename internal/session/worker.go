@@ -404,8 +404,12 @@ func (w *worker) settle(ep store.Epoch, how ending) {
 			if err := w.settleStarted(tx, cur, run, how, words, &fx); err != nil {
 				return err
 			}
+		case ok && run.StartedAt.IsZero() && wasStarting && !asked && how.exit == nil && how.startErr == nil && w.requeued < 3:
+			// Killed before the agent was up, or never forked: the prompt was
+			// not even written, so the next epoch takes it.
+			w.requeued++
 		case ok && run.StartedAt.IsZero() && wasStarting && !asked:
-			// The agent never came up: trying again by itself would loop.
+			// The agent does not come up: trying again by itself would loop.
 			if err := appendNotice(tx, w.session, run.ID, "error", "agent_start_failed", words, how.stderr); err != nil {
 				return err
 			}

@@ -1,0 +1,234 @@
+package httpapi
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/holdfast-dev/holdfast/internal/session"
+)
+
+func TestFullClassAnswers503AndHealthAnswers(t *testing.T) {
+	release := make(chan struct{})
+	h := newHost(t, func(c *Config) { c.Limits.API = 4; c.Limits.Streams = 1 })
+	var inside atomic.Int32
+	h.sessions.hook = func(context.Context) { inside.Add(1); <-release }
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			if res, body := h.do("GET", "/api/v1/agents", ""); res.StatusCode != 200 {
+				t.Errorf("%d %s", res.StatusCode, body)
+			}
+		})
+	}
+	eventually(t, "four requests are under way", func() bool { return inside.Load() == 4 })
+	res, body := h.do("GET", "/api/v1/sessions", "")
+	if res.StatusCode != 503 || res.Header.Get("Retry-After") == "" || !strings.Contains(body, `"code":"overloaded"`) {
+		t.Errorf("over the limit: %d %s", res.StatusCode, body)
+	}
+	for _, path := range []string{"/health", "/health?deep=1", "/"} {
+		if res, body := h.do("GET", path, ""); res.StatusCode != 200 {
+			t.Errorf("%s: %d %s", path, res.StatusCode, body)
+		}
+	}
+	r := h.open(t, "")
+	defer r.close()
+	r.mustNext(t)
+	if res, _ := h.do("GET", "/api/v1/stream", ""); res.StatusCode != 503 {
+		t.Errorf("second stream: %d", res.StatusCode)
+	}
+	close(release)
+	wg.Wait()
+	if res, body := h.do("GET", "/api/v1/sessions", ""); res.StatusCode != 200 {
+		t.Errorf("after it: %d %s", res.StatusCode, body)
+	}
+}
+
+func TestDeepHealthIsShared(t *testing.T) {
+	h := newHost(t)
+	h.log.canary = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+	var d deepProbe
+	var runs atomic.Int32
+	enter, leave := make(chan struct{}, 100), make(chan struct{})
+	run := func(context.Context) Health {
+		runs.Add(1)
+		enter <- struct{}{}
+		<-leave
+		return Health{Status: HealthOK}
+	}
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if got, err := d.get(t.Context(), run); err != nil || got.Status != HealthOK {
+				t.Errorf("%+v, %v", got, err)
+			}
+		})
+	}
+	<-enter
+	close(leave)
+	wg.Wait()
+	if n := runs.Load(); n != 1 {
+		t.Errorf("the probe ran %d times for 20 callers", n)
+	}
+}
+
+func TestStalledDiskDegrades(t *testing.T) {
+	h := newHost(t)
+	h.log.canary = func(context.Context) error { return errors.New("write canary: input/output error") }
+	res, body := h.do("GET", "/health?deep=1", "")
+	if res.StatusCode != 200 || !strings.Contains(body, `"status":"degraded"`) {
+		t.Errorf("%d %s", res.StatusCode, body)
+	}
+	if _, body := h.do("GET", "/health", ""); !strings.Contains(body, `"status":"ok"`) {
+		t.Errorf("the shallow probe looks deep: %s", body)
+	}
+}
+
+func TestHealthSaysWhatTheWatchdogSays(t *testing.T) {
+	h := newHost(t, func(c *Config) {
+		c.Health = func() Health { return Health{Status: HealthDegraded, Problems: []string{"descriptors leak"}} }
+	})
+	if res, body := h.do("GET", "/health", ""); res.StatusCode != 200 || !strings.Contains(body, "descriptors leak") || !strings.Contains(body, "1.2.3") {
+		t.Errorf("%d %s", res.StatusCode, body)
+	}
+}
+
+func TestPanicBecomes500(t *testing.T) {
+	h := newHost(t)
+	h.sessions.hook = func(context.Context) { panic("secret") }
+	res, body := h.do("GET", "/api/v1/agents", "")
+	if res.StatusCode != 500 || !strings.Contains(body, `"code":"internal"`) || strings.Contains(body, "secret") {
+		t.Fatalf("%d %s", res.StatusCode, body)
+	}
+	h.sessions.hook = nil
+	if res, _ := h.do("GET", "/api/v1/agents", ""); res.StatusCode != 200 {
+		t.Fatal("the slot of a request that panicked is lost")
+	}
+}
+
+func TestSilentConnectionsMakeRoom(t *testing.T) {
+	h := newHost(t, func(c *Config) { c.Limits.Connections = 3 })
+	addr := strings.TrimPrefix(h.url, "http://")
+	silent := make([]net.Conn, 3)
+	for i := range silent {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		silent[i] = conn
+		eventually(t, "the connection is counted", func() bool { return h.server.Connections() == i+1 })
+	}
+	if res, _ := h.do("GET", "/health", ""); res.StatusCode != 200 {
+		t.Fatalf("status %d", res.StatusCode)
+	}
+	// The oldest went, the others live.
+	silent[0].SetReadDeadline(time.Now().Add(5 * time.Second))
+	if _, err := silent[0].Read(make([]byte, 1)); err == nil || errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("oldest silent connection: %v", err)
+	}
+	fmt.Fprintf(silent[2], "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	res, err := http.ReadResponse(bufio.NewReader(silent[2]), nil)
+	if err != nil || res.StatusCode != 200 {
+		t.Fatalf("%v %v", res, err)
+	}
+}
+
+func TestConnectionsAtWorkAreNotCut(t *testing.T) {
+	h := newHost(t, func(c *Config) { c.Limits.Connections = 2 })
+	readers := []*reader{h.open(t, ""), h.open(t, "")}
+	for _, r := range readers {
+		defer r.close()
+		r.mustNext(t)
+	}
+	conn, err := net.Dial("tcp", strings.TrimPrefix(h.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil || res.StatusCode != 503 || res.Header.Get("Retry-After") == "" {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	h.log.add("s1", "session.created", `{}`)
+	for _, r := range readers {
+		if e, _ := r.nextEvent(t); e.ID != 1 {
+			t.Fatalf("event %d", e.ID)
+		}
+	}
+}
+
+func TestHostAndOrigin(t *testing.T) {
+	h := newHost(t)
+	self := strings.TrimPrefix(h.url, "http://")
+	for _, tc := range []struct {
+		name, method, path string
+		headers            []string
+		status             int
+	}{
+		{"by address", "GET", "/", nil, 200},
+		{"by localhost", "GET", "/", []string{"Host", "localhost:9999"}, 200},
+		{"by localhost without port", "GET", "/", []string{"Host", "LOCALHOST."}, 200},
+		{"by ::1", "GET", "/", []string{"Host", "[::1]:8787"}, 200},
+		{"by an allowed name", "GET", "/health", []string{"Host", "box.example.org"}, 200},
+		{"by an allowed suffix", "GET", "/", []string{"Host", "mac.tail.ts.net"}, 200},
+		{"by the suffix alone", "GET", "/", []string{"Host", "tail.ts.net"}, 421},
+		{"rebound name, page", "GET", "/", []string{"Host", "evil.example"}, 421},
+		{"rebound name, asset", "GET", "/assets/app-1234.js", []string{"Host", "evil.example:8787"}, 421},
+		{"rebound name, health", "GET", "/health", []string{"Host", "evil.example"}, 421},
+		{"rebound name, API", "GET", "/api/v1/sessions", []string{"Host", "evil.example"}, 421},
+		{"rebound name, stream", "GET", "/api/v1/stream", []string{"Host", "evil.example"}, 421},
+		{"name that begins like ours", "GET", "/", []string{"Host", "localhost.evil.example"}, 421},
+		{"name that begins like the address", "GET", "/", []string{"Host", "127.0.0.1.nip.io"}, 421},
+		{"another address", "GET", "/", []string{"Host", "192.0.2.7"}, 421},
+		{"own origin", "POST", "/api/v1/sessions", []string{"Origin", h.url}, 201},
+		{"own origin, own site", "POST", "/api/v1/sessions", []string{"Origin", h.url, "Sec-Fetch-Site", "same-origin"}, 201},
+		{"origin of an allowed name behind a proxy", "POST", "/api/v1/sessions", []string{"Origin", "https://box.example.org", "Sec-Fetch-Site", "same-origin"}, 201},
+		{"foreign origin", "POST", "/api/v1/sessions", []string{"Origin", "https://evil.example"}, 403},
+		{"another port of localhost", "POST", "/api/v1/sessions", []string{"Host", "localhost:8787", "Origin", "http://localhost:3000", "Sec-Fetch-Site", "same-site"}, 403},
+		{"origin null", "POST", "/api/v1/sessions", []string{"Origin", "null"}, 403},
+		{"origin of an extension", "POST", "/api/v1/sessions", []string{"Origin", "chrome-extension://abc"}, 403},
+		{"origin with our host in its name", "POST", "/api/v1/sessions", []string{"Origin", "http://" + self + ".evil.example"}, 403},
+		{"cross-site form", "POST", "/api/v1/login/password", []string{"Sec-Fetch-Site", "cross-site"}, 403},
+		{"cross-site read", "GET", "/api/v1/sessions", []string{"Sec-Fetch-Site", "cross-site"}, 403},
+		{"stream from another site", "GET", "/api/v1/stream", []string{"Origin", "https://evil.example"}, 403},
+		{"cross-site stream", "GET", "/api/v1/stream", []string{"Sec-Fetch-Site", "cross-site"}, 403},
+		{"link from another site", "GET", "/s/s1", []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}, 200},
+		{"frame of another site", "GET", "/", []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe"}, 403},
+		{"asset in another site", "GET", "/assets/app-1234.js", []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "no-cors"}, 403},
+		{"link to the API from another site", "GET", "/api/v1/sessions", []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}, 403},
+		{"typed address", "GET", "/", []string{"Sec-Fetch-Site", "none", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}, 200},
+		{"preflight", "OPTIONS", "/api/v1/sessions", []string{"Origin", "https://evil.example", "Access-Control-Request-Method", "POST"}, 403},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			body := ""
+			if tc.method == "POST" {
+				body = `{"agent":"tour","cwd":"/tmp"}`
+			}
+			res, text := h.do(tc.method, tc.path, body, tc.headers...)
+			if res.StatusCode != tc.status {
+				t.Fatalf("status %d, want %d: %.300s", res.StatusCode, tc.status, text)
+			}
+			if (tc.status == 421 || tc.status == 403) && !strings.Contains(text, "allowed_hosts") {
+				t.Errorf("does not say what to do: %s", text)
+			}
+		})
+	}
+}
+
+func TestStoppingRefusesNewStreams(t *testing.T) {
+	h := newHost(t)
+	h.server.stop()
+	if res, body := h.do("GET", "/api/v1/stream", ""); res.StatusCode != 503 || !strings.Contains(body, session.CodeStopping) {
+		t.Errorf("%d %s", res.StatusCode, body)
+	}
+}

@@ -1,0 +1,239 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/holdfast-dev/holdfast/internal/access"
+)
+
+// Host is what only the whole host can do or knows. Package app implements it.
+type Host interface {
+	// Status says how the host is. Requests, LiveAgents and Version are filled
+	// in by the caller.
+	Status(ctx context.Context) Status
+	// URL is where a browser finds the page, without a slash at its end.
+	URL() string
+	// Stop asks the host to stop. With all it ends the agents too, and returns
+	// when their processes are gone; otherwise it returns at once.
+	Stop(ctx context.Context, all bool) error
+	// Verify folds the log anew and compares, and tells how far it is. What it
+	// finds wrong is in the report; the error says that it could not look.
+	Verify(ctx context.Context, progress func(done, total int64)) (VerifyReport, error)
+}
+
+// Status is what `holdfast status --json` prints.
+type Status struct {
+	PID              int       `json:"pid"`
+	Address          string    `json:"address"`
+	Version          string    `json:"version"`
+	StartedAt        time.Time `json:"started_at"`
+	UptimeS          float64   `json:"uptime_s"`
+	Sessions         int       `json:"sessions"`
+	Requests         int64     `json:"requests"`
+	LiveAgents       int       `json:"live_agents"`
+	Connections      int       `json:"connections"`
+	Descriptors      int       `json:"descriptors"`
+	DescriptorsPeak  int       `json:"descriptors_peak"`
+	DescriptorsLimit int       `json:"descriptors_limit"`
+	Health           string    `json:"health"`
+	Problems         []string  `json:"problems,omitempty"`
+}
+
+// VerifyReport is what Verify found.
+type VerifyReport struct {
+	Sessions int64    `json:"sessions"`
+	Events   int64    `json:"events"`
+	Wrong    []string `json:"wrong"` // empty where the projection is what the log folds to
+}
+
+// VerifyLine is one line of POST /control/verify: how far it is, and at last
+// the report or why there is none.
+type VerifyLine struct {
+	Done   int64         `json:"done"`
+	Total  int64         `json:"total"`
+	Report *VerifyReport `json:"report,omitempty"`
+	Error  string        `json:"error,omitempty"`
+}
+
+type controlLinkInput struct {
+	Body *struct {
+		Name string `json:"name,omitempty" maxLength:"200"`
+	}
+}
+
+// ControlLink is a one-time link. The secret is in the fragment, which browsers
+// and previews send nowhere; the page redeems it by a POST.
+type ControlLink struct {
+	URL       string    `json:"url"`
+	Secret    string    `json:"secret"`
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+type controlLinkOutput struct{ Body ControlLink }
+
+type controlTokenInput struct {
+	Body struct {
+		Name string `json:"name" minLength:"1" maxLength:"200"`
+	}
+}
+
+type controlTokenOutput struct {
+	Body struct {
+		Token string `json:"token"`
+	}
+}
+
+type controlTokensOutput struct {
+	Body struct {
+		Tokens []Device `json:"tokens" doc:"Browsers too; kind tells them apart"`
+	}
+}
+
+type controlPasswordInput struct {
+	Body struct {
+		Password string `json:"password" maxLength:"1024" doc:"Empty removes it"`
+	}
+}
+
+type controlStatusOutput struct{ Body Status }
+
+type controlStopInput struct {
+	Body *struct {
+		All bool `json:"all,omitempty"`
+	}
+}
+
+// LinkURL is the address that logs a browser in with a link's secret.
+func LinkURL(base, secret string) string { return base + "/#link=" + url.QueryEscape(secret) }
+
+// NewControl makes the handler of the control socket: the whole API without a
+// login, for whoever may open the socket is the host's own user, and what only
+// the command line does.
+func NewControl(s *Server, h Host) http.Handler {
+	mux := http.NewServeMux()
+	api := humago.New(mux, huma.Config{
+		OpenAPI: &huma.OpenAPI{OpenAPI: "3.1.0", Info: &huma.Info{Title: "Holdfast control", Version: s.cfg.Version},
+			Components: &huma.Components{Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)}},
+		Formats:       map[string]huma.Format{"application/json": jsonFormat(), "json": jsonFormat()},
+		DefaultFormat: "application/json",
+	})
+	register(s, api, operation("control-link", http.MethodPost, "/control/link", "control", "Make a one-time link"),
+		func(ctx context.Context, in *controlLinkInput) (*controlLinkOutput, error) {
+			name := ""
+			if in.Body != nil {
+				name = in.Body.Name
+			}
+			secret, expires, err := s.cfg.Access.CreateLink(context.WithoutCancel(ctx), name)
+			if err != nil {
+				return nil, err
+			}
+			return &controlLinkOutput{Body: ControlLink{URL: LinkURL(h.URL(), secret), Secret: secret, ExpiresAt: expires}}, nil
+		})
+	register(s, api, operation("control-token", http.MethodPost, "/control/token", "control", "Make a token"),
+		func(ctx context.Context, in *controlTokenInput) (*controlTokenOutput, error) {
+			token, err := s.cfg.Access.CreateToken(context.WithoutCancel(ctx), in.Body.Name)
+			if err != nil {
+				return nil, err
+			}
+			out := &controlTokenOutput{}
+			out.Body.Token = token
+			return out, nil
+		})
+	register(s, api, operation("control-tokens", http.MethodGet, "/control/tokens", "control", "List tokens and browsers"),
+		func(ctx context.Context, _ *struct{}) (*controlTokensOutput, error) {
+			devices, err := s.devices(ctx)
+			if err != nil {
+				return nil, err
+			}
+			out := &controlTokensOutput{}
+			out.Body.Tokens = devices
+			return out, nil
+		})
+	remove := operation("control-token-remove", http.MethodDelete, "/control/tokens/{id}", "control", "Remove a token or log a browser out")
+	remove.DefaultStatus = http.StatusNoContent
+	register(s, api, remove, func(ctx context.Context, in *idInput) (*struct{}, error) {
+		return nil, s.removeDevice(ctx, in.ID)
+	})
+	password := operation("control-password", http.MethodPost, "/control/password", "control", "Set or remove the password")
+	password.DefaultStatus = http.StatusNoContent
+	register(s, api, password, func(ctx context.Context, in *controlPasswordInput) (*struct{}, error) {
+		err := s.cfg.Access.SetPassword(ctx, in.Body.Password)
+		if errors.Is(err, access.ErrWeakPassword) {
+			return nil, newProblem(codeWeakPassword, err.Error())
+		}
+		return nil, err
+	})
+	register(s, api, operation("control-status", http.MethodGet, "/control/status", "control", "How the host is"),
+		func(ctx context.Context, _ *struct{}) (*controlStatusOutput, error) {
+			return &controlStatusOutput{Body: s.status(ctx, h)}, nil
+		})
+	stop := operation("control-stop", http.MethodPost, "/control/stop", "control", "Stop the host")
+	stop.DefaultStatus = http.StatusAccepted
+	register(s, api, stop, func(ctx context.Context, in *controlStopInput) (*struct{}, error) {
+		return nil, h.Stop(context.WithoutCancel(ctx), in.Body != nil && in.Body.All)
+	})
+	mux.HandleFunc("POST /control/verify", func(w http.ResponseWriter, r *http.Request) { s.verify(w, r, h) })
+
+	return s.outer(s.admit(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx := context.WithValue(r.Context(), keyIdentity, access.Identity{Kind: access.KindLocal, Name: "the command line"})
+		r = r.WithContext(ctx)
+		if _, pattern := mux.Handler(r); pattern == "" {
+			s.api.ServeHTTP(w, r)
+			return
+		}
+		// Ending all agents and verifying a large log may take long, and the
+		// caller sits before a terminal: no deadline but its own patience.
+		rc := http.NewResponseController(w)
+		_ = rc.SetReadDeadline(time.Time{})
+		_ = rc.SetWriteDeadline(time.Time{})
+		route(mux, w, r)
+	})))
+}
+
+func (s *Server) status(ctx context.Context, h Host) Status {
+	st := h.Status(ctx)
+	st.Version = s.cfg.Version
+	st.Requests = s.Requests()
+	st.Connections = s.Connections()
+	st.LiveAgents = s.cfg.Sessions.Live()
+	health := s.health()
+	st.Health, st.Problems = health.Status, health.Problems
+	return st
+}
+
+// verify answers with a line of JSON whenever there is progress to tell.
+func (s *Server) verify(w http.ResponseWriter, r *http.Request, h Host) {
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	rc := http.NewResponseController(w)
+	enc := json.NewEncoder(w)
+	var last time.Time
+	report, err := h.Verify(r.Context(), func(done, total int64) {
+		if now := time.Now(); now.Sub(last) >= 100*time.Millisecond {
+			last = now
+			// A client that has gone is seen by the context.
+			_ = enc.Encode(VerifyLine{Done: done, Total: total})
+			_ = rc.Flush()
+		}
+	})
+	line := VerifyLine{Done: report.Events, Total: report.Events, Report: &report}
+	if err != nil {
+		s.log.Error("verify log", "instance", instanceOf(r.Context()), "err", err)
+		line = VerifyLine{Error: fmt.Sprintf("verify log: %v", err)}
+	}
+	_ = enc.Encode(line)
+}
+
+// ServeControl answers on the control socket until the context ends, like Serve.
+func (s *Server) ServeControl(ctx context.Context, ln net.Listener, control http.Handler) error {
+	return s.serve(ctx, ln, control)
+}

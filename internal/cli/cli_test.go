@@ -223,8 +223,8 @@ func control() http.Handler {
 		}
 	})
 	mux.HandleFunc("POST /control/verify", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(w, `{"session":"s1","problem":"item i1 differs"}`)
-		fmt.Fprintln(w, `{"ok":false,"sessions":1,"events":2}`)
+		fmt.Fprintln(w, `{"done":1,"total":2}`)
+		fmt.Fprintln(w, `{"done":2,"total":2,"report":{"sessions":1,"events":2,"wrong":["item i1 differs"]}}`)
 	})
 	return mux
 }

@@ -163,15 +163,15 @@ func (c *verifyCmd) Run(ctx context.Context, a *app) (err error) {
 	for in := bufio.NewReader(resp.Body); ; {
 		line, err := in.ReadBytes('\n')
 		if text := bytes.TrimSpace(line); len(text) > 0 {
-			var v verifyLine
-			if err := json.Unmarshal(text, &v); err != nil {
+			last = verifyLine{}
+			if err := json.Unmarshal(text, &last); err != nil {
 				return failf("the host's report holds what is no JSON: %w", err)
 			}
-			last = v
-			if c.JSON {
+			switch {
+			case c.JSON:
 				a.printf("%s\n", text)
-			} else if p := v.problem(); p != "" {
-				a.printf("%s\n", p)
+			case a.interactive() && last.Total > 0:
+				a.notef("\r%3d %%", 100*last.Done/last.Total)
 			}
 		}
 		if errors.Is(err, io.EOF) {
@@ -181,33 +181,41 @@ func (c *verifyCmd) Run(ctx context.Context, a *app) (err error) {
 			return failf("read the host's report: %w", err)
 		}
 	}
-	switch {
-	case last.OK == nil:
-		return failf("the report ended early; nothing is known")
-	case !*last.OK:
-		return failf("the projection differs from the log; see above. The log is the truth: keep a copy of the state folder and report it")
+	if !c.JSON && a.interactive() {
+		a.notef("\r")
 	}
-	a.notef("Checked %d sessions, %d events: all equal.\n", last.Sessions, last.Events)
+	return c.judge(a, last)
+}
+
+// judge tells what the last line says.
+func (c *verifyCmd) judge(a *app, last verifyLine) error {
+	switch {
+	case last.Error != "":
+		return failf("the host could not verify its log: %s", last.Error)
+	case last.Report == nil:
+		return failf("the report ended early; nothing is known")
+	case len(last.Report.Wrong) > 0:
+		if !c.JSON {
+			for _, w := range last.Report.Wrong {
+				a.printf("%s\n", oneLine(w))
+			}
+		}
+		return failf("what pages show differs from the log in %d places. The log is the truth: keep a copy of the state folder and report it", len(last.Report.Wrong))
+	}
+	a.notef("%d sessions, %d events: what pages show equals the log.\n", last.Report.Sessions, last.Report.Events)
 	return nil
 }
 
-// verifyLine is one line of the report. The last one has OK.
+// verifyLine is one line of the report; the last one has Report or Error.
 type verifyLine struct {
-	Session  string `json:"session"`
-	Problem  string `json:"problem"`
-	OK       *bool  `json:"ok"`
-	Sessions int    `json:"sessions"`
-	Events   int64  `json:"events"`
-}
-
-func (v verifyLine) problem() string {
-	if v.Problem == "" {
-		return ""
-	}
-	if v.Session == "" {
-		return v.Problem
-	}
-	return "session " + v.Session + ": " + v.Problem
+	Done   int64 `json:"done"`
+	Total  int64 `json:"total"`
+	Report *struct {
+		Sessions int64    `json:"sessions"`
+		Events   int64    `json:"events"`
+		Wrong    []string `json:"wrong"`
+	} `json:"report"`
+	Error string `json:"error"`
 }
 
 type agentsCmd struct {

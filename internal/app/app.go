@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"runtime/debug"
 	"time"
@@ -28,8 +29,7 @@ import (
 )
 
 const (
-	stopLimit = 5 * time.Second // an orderly stop
-	noFile    = 16384           // what we raise our soft limit to, and our children's
+	logLines = 500 // kept in memory
 
 	// memoryGoal has the collector work harder before the heap grows past it;
 	// it is no limit.
@@ -38,106 +38,150 @@ const (
 
 // refuse is an error that a restart does not mend.
 func refuse(format string, args ...any) error {
-	return &cli.ExitError{Code: cli.ExitRefused, Msg: fmt.Sprintf(format, args...)}
+	return &cli.Error{Code: cli.ExitNoRestart, Msg: fmt.Sprintf(format, args...)}
+}
+
+// Version is set by the linker in a release.
+var Version = "0.1.0-dev"
+
+// core is what a host and a command without a host have in common: the locked
+// state folder and what stands on its store.
+type core struct {
+	cfg      *config.Config
+	log      *slog.Logger
+	limit    uint64 // of our descriptors
+	userHome string
+
+	lock      *lock
+	store     *store.Store
+	access    *access.Service
+	catalogue *agent.Catalogue
+	sessions  *session.Manager
+}
+
+// open takes the state folder. On an error nothing stays open.
+func open(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *core, err error) {
+	c := &core{cfg: cfg, log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.Close())
+		}
+	}()
+	if err := config.EnsureHome(cfg.Home); err != nil {
+		return nil, refuse("%v", err)
+	}
+	if c.lock, err = takeLock(cfg.Lock()); err != nil {
+		return nil, err
+	}
+	if err := c.lock.say(holder{PID: os.Getpid(), Since: time.Now(), Version: Version}); err != nil {
+		return nil, err
+	}
+	if c.limit, err = proc.RaiseNoFile(); err != nil {
+		log.Warn("the descriptor limit could not be raised", "err", err)
+	}
+	bootID, err := proc.BootID()
+	if err != nil {
+		return nil, fmt.Errorf("read boot id: %w", err)
+	}
+	if c.store, err = openStore(ctx, cfg, bootID, log); err != nil {
+		return nil, err
+	}
+	c.access = access.New(logins{c.store}, time.Now)
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find own binary: %w", err)
+	}
+	if c.userHome, err = os.UserHomeDir(); err != nil {
+		return nil, refuse("The home folder of this user is not known: set HOME.")
+	}
+	c.catalogue = agent.New(agent.Options{
+		Builtin: []string{exe, "agent"}, Configured: cfg.Agents, Home: c.userHome, Env: os.Environ(), Log: log,
+	})
+	c.sessions = session.NewManager(session.Options{
+		Store: c.store, Catalogue: c.catalogue, Home: cfg.Home, Keepers: cfg.Keepers(), Exe: exe,
+		Version: Version, BootID: bootID, Cap: cfg.Limits.LiveAgents, Spool: int64(cfg.Limits.SpoolBytes), NoFile: c.limit,
+		Leases: keeper.Leases{Running: time.Duration(cfg.Leases.Run), Idle: time.Duration(cfg.Leases.Idle), Stopped: time.Duration(cfg.Leases.Asked)},
+		Log:    log,
+	})
+	return c, nil
+}
+
+// Close closes in the reverse order what open opened. It may be called twice.
+func (c *core) Close() error {
+	var errs []error
+	if c.sessions != nil {
+		errs = append(errs, c.sessions.Close())
+	}
+	if c.catalogue != nil {
+		errs = append(errs, c.catalogue.Close())
+	}
+	if c.store != nil {
+		errs = append(errs, c.store.Close())
+	}
+	if c.lock != nil {
+		errs = append(errs, c.lock.Close())
+	}
+	*c = core{cfg: c.cfg, log: c.log}
+	return errors.Join(errs...)
+}
+
+// server makes the HTTP side for an address.
+func (c *core) server(addr string) (*httpapi.Server, error) {
+	hosts, err := access.NewHosts(addr, c.cfg.AllowedHosts)
+	if err != nil {
+		return nil, refuse("%v", err)
+	}
+	return httpapi.New(httpapi.Config{
+		Sessions: c.sessions, Store: reads{c.store}, Access: c.access, Hosts: hosts, Files: web.Files(), Version: Version,
+		Home: c.userHome, Log: c.log, CookieName: cookieName(addr),
+		Limits: httpapi.Limits{
+			Connections: min(c.cfg.Limits.Connections, int(c.limit)/2), API: c.cfg.Limits.Requests, Streams: c.cfg.Limits.Streams, //nolint:gosec // a limit fits
+			Text: int(c.cfg.Limits.MessageBytes),
+		},
+	})
 }
 
 // Serve is the host: it returns when it was asked to stop (nil) or cannot go
 // on.
-func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) error {
+func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err error) {
 	started := time.Now()
-	logs := obs.New(os.Stderr, 500)
-	if err := logs.SetLevel(cfg.LogLevel); err != nil {
+	debug.SetMemoryLimit(memoryGoal)
+	logs := obs.New(os.Stderr, logLines)
+	if err := logs.Level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
 		return refuse("%v", err)
 	}
 	log := logs.Logger
-	debug.SetMemoryLimit(memoryGoal)
 
-	if err := config.EnsureHome(cfg.Home); err != nil {
-		return refuse("%v", err)
-	}
-	lk, err := takeLock(cfg.Lock())
+	c, err := open(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
-	defer lk.Close()
-	limit, err := proc.RaiseNoFile(noFile)
-	if err != nil {
-		log.Warn("the descriptor limit could not be raised", "err", err)
-	}
-
-	st, err := openStore(ctx, cfg, log)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err := st.Close(); err != nil {
-			log.Error("close store", "err", err)
-		}
-	}()
-	acc := access.New(st, time.Now)
-	hasPassword, err := acc.HasPassword(ctx)
+	defer func() { err = errors.Join(err, c.Close()) }()
+	hasPassword, err := c.access.HasPassword(ctx)
 	if err != nil {
 		return fmt.Errorf("read password: %w", err)
 	}
 	if err := access.CheckBind(cfg.Addr, false, hasPassword, cfg.InsecureBind); err != nil {
 		return refuse("%v", err)
 	}
-
-	exe, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("find own binary: %w", err)
+	for _, note := range cfg.Notes {
+		log.Info(note)
 	}
-	bootID, err := proc.BootID()
-	if err != nil {
-		return fmt.Errorf("read boot id: %w", err)
-	}
-	userHome, err := os.UserHomeDir()
-	if err != nil {
-		return refuse("The home folder of this user is not known: set HOME.")
-	}
-	catalogue := agent.New(agent.Options{
-		Builtin: []string{exe, "agent"}, Configured: cfg.Agents, Home: userHome, Env: os.Environ(), Log: log,
-	})
-	defer catalogue.Close()
-	sessions := session.NewManager(session.Options{
-		Store: st, Catalogue: catalogue, Home: cfg.Home, Keepers: cfg.Keepers(), Exe: exe,
-		Version: cli.Version(), BootID: bootID, Cap: cfg.Limits.LiveAgents, Spool: int64(cfg.Limits.SpoolBytes), NoFile: limit,
-		Leases: keeper.Leases{Running: time.Duration(cfg.Leases.Run), Idle: time.Duration(cfg.Leases.Idle), Stopped: time.Duration(cfg.Leases.Asked)},
-		Log:    log,
-	})
-	defer sessions.Close()
-	if err := sessions.Start(ctx); err != nil {
+	if err := c.sessions.Start(ctx); err != nil {
 		return fmt.Errorf("take up sessions: %w", err)
 	}
-
 	ln, err := listen(ctx, log, cfg.Addr)
 	if err != nil {
 		return err
 	}
 	defer ln.Close()
 	addr := ln.Addr().String()
-	if err := lk.say(holder{PID: os.Getpid(), Address: addr, Since: started, Version: cli.Version()}); err != nil {
+	if err := c.lock.say(holder{PID: os.Getpid(), Address: addr, Since: started, Version: Version}); err != nil {
 		return err
 	}
-	hosts, err := access.NewHosts(addr, cfg.AllowedHosts)
+	server, err := c.server(addr)
 	if err != nil {
-		return refuse("%v", err)
-	}
-	server, err := httpapi.New(httpapi.Config{
-		Sessions: sessions, Store: st, Access: acc, Hosts: hosts, Files: web.Files(), Version: cli.Version(),
-		Home: userHome, Log: log, CookieName: cookieName(addr),
-		Limits: httpapi.Limits{
-			Connections: min(cfg.Limits.Connections, int(limit)/2), API: cfg.Limits.Requests, Streams: cfg.Limits.Streams,
-			Text: int(cfg.Limits.MessageBytes),
-		},
-	})
-	if err != nil {
-		return fmt.Errorf("make server: %w", err)
-	}
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	control := &control{
-		started: started, addr: addr, limit: limit, store: st, sessions: sessions, server: server, stop: func() { stop(errAsked) },
+		return err
 	}
 	socket, err := listenControl(cfg.Home)
 	if err != nil {
@@ -145,29 +189,72 @@ func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) error {
 	}
 	defer socket.Close()
 
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	h := &host{started: started, addr: addr, limit: c.limit, store: c.store, sessions: c.sessions, stop: stop}
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return server.Serve(gctx, ln) })
-	group.Go(func() error { return control.serve(gctx, server, acc, socket) })
-	log.Info("holdfast serves", "addr", addr, "home", cfg.Home, "pid", os.Getpid(), "version", cli.Version(), "after", time.Since(started).Round(100*time.Microsecond))
-	if err := greet(ctx, log, acc, st, addr, o); err != nil {
-		log.Warn("greet", "err", err)
+	group.Go(func() error { return server.ServeControl(gctx, socket, httpapi.NewControl(server, h)) })
+	group.Go(func() error { return h.sample(gctx) })
+	log.Info("the host serves", "addr", addr, "home", cfg.Home, "pid", os.Getpid(), "version", Version, "after", time.Since(started).Round(100*time.Microsecond))
+	if err := c.greet(ctx, h, o); err != nil {
+		log.Warn("make first link", "err", err)
 	}
 	err = group.Wait()
 	if ctx.Err() != nil {
-		err = nil // asked to
-		log.Info("holdfast stops; running agents stay with their keepers")
+		log.Info("the host stops; its agents stay with their keepers")
+		return nil
 	}
 	return err
 }
 
-var errAsked = errors.New("asked to stop")
+// greet tells the command that the host is healthy, with a link where nobody
+// could log in otherwise.
+func (c *core) greet(ctx context.Context, h *host, o cli.ServeOptions) error {
+	if o.Ready == nil {
+		return nil
+	}
+	ready := cli.Ready{URL: h.URL()}
+	link := o.Link
+	if !link {
+		known, err := c.access.List(ctx)
+		if err != nil {
+			return err
+		}
+		hasPassword, err := c.access.HasPassword(ctx)
+		if err != nil {
+			return err
+		}
+		link = len(known) == 0 && !hasPassword
+	}
+	if link {
+		secret, _, err := c.access.CreateLink(ctx, "first link")
+		if err != nil {
+			return err
+		}
+		ready.Link = httpapi.LinkURL(ready.URL, secret)
+	}
+	o.Ready(ready)
+	return nil
+}
+
+// Offline opens the state folder for a command while no host runs.
+func Offline(ctx context.Context, cfg *config.Config) (http.Handler, func() error, error) {
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	c, err := open(ctx, cfg, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	server, err := c.server(cfg.Addr)
+	if err != nil {
+		return nil, nil, errors.Join(err, c.Close())
+	}
+	h := &host{started: time.Now(), addr: cfg.Addr, limit: c.limit, store: c.store, sessions: c.sessions, stop: func() {}}
+	return httpapi.NewControl(server, h), c.Close, nil
+}
 
 // openStore opens the log, and tells apart what a person must mend.
-func openStore(ctx context.Context, cfg *config.Config, log *slog.Logger) (*store.Store, error) {
-	bootID, err := proc.BootID()
-	if err != nil {
-		return nil, fmt.Errorf("read boot id: %w", err)
-	}
+func openStore(ctx context.Context, cfg *config.Config, bootID string, log *slog.Logger) (*store.Store, error) {
 	st, err := store.Open(ctx, store.Options{
 		Path: cfg.DB(), BootID: bootID, Log: log,
 		OnFault: func(err error) { log.Error("the store could not commit", "err", err) },

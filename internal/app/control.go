@@ -1,0 +1,124 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/holdfast-dev/holdfast/internal/config"
+	"github.com/holdfast-dev/holdfast/internal/httpapi"
+	"github.com/holdfast-dev/holdfast/internal/proc"
+	"github.com/holdfast-dev/holdfast/internal/session"
+	"github.com/holdfast-dev/holdfast/internal/store"
+)
+
+// host is what the control socket asks of the whole.
+type host struct {
+	started  time.Time
+	addr     string // "" where no host runs, but a command has the state folder open
+	limit    uint64
+	store    *store.Store
+	sessions *session.Manager
+	stop     func()
+	peak     atomic.Int64 // most descriptors seen
+}
+
+var _ httpapi.Host = (*host)(nil)
+
+// Status implements httpapi.Host.
+func (h *host) Status(ctx context.Context) httpapi.Status {
+	return httpapi.Status{
+		PID: os.Getpid(), Address: h.addr, StartedAt: h.started, UptimeS: time.Since(h.started).Seconds(),
+		Sessions: int(h.store.Stats(ctx).Sessions), Descriptors: h.count(), DescriptorsPeak: int(h.peak.Load()), DescriptorsLimit: int(h.limit), //nolint:gosec // a limit fits
+	}
+}
+
+// count is how many descriptors are open now; 0 where that cannot be told.
+func (h *host) count() int {
+	n, err := proc.CountDescriptors(os.Getpid())
+	if err != nil {
+		return 0
+	}
+	for {
+		peak := h.peak.Load()
+		if int64(n) <= peak || h.peak.CompareAndSwap(peak, int64(n)) {
+			return n
+		}
+	}
+}
+
+// sample keeps the peak true between two askings.
+func (h *host) sample(ctx context.Context) error {
+	tick := time.NewTicker(15 * time.Second)
+	defer tick.Stop()
+	for {
+		h.count()
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// URL implements httpapi.Host. A wildcard address is shown as this machine's
+// loopback, which every browser here can reach.
+func (h *host) URL() string {
+	name, port, err := net.SplitHostPort(h.addr)
+	if err != nil {
+		return "http://" + config.DefaultAddr
+	}
+	if ip := net.ParseIP(name); ip != nil && ip.IsUnspecified() {
+		name = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(name, port)
+}
+
+// Stop implements httpapi.Host.
+func (h *host) Stop(ctx context.Context, all bool) error {
+	if all && h.sessions != nil {
+		if err := h.sessions.EndAll(ctx); err != nil {
+			return err
+		}
+	}
+	h.stop()
+	return nil
+}
+
+// Verify implements httpapi.Host.
+func (h *host) Verify(ctx context.Context, progress func(done, total int64)) (httpapi.VerifyReport, error) {
+	differences, err := h.store.Verify(ctx, progress)
+	if err != nil {
+		return httpapi.VerifyReport{}, err
+	}
+	stats := h.store.Stats(ctx)
+	report := httpapi.VerifyReport{Sessions: int64(stats.Sessions), Events: int64(stats.Events), Wrong: []string{}}
+	for _, d := range differences {
+		report.Wrong = append(report.Wrong, fmt.Sprint(d))
+	}
+	return report, nil
+}
+
+// listenControl opens the unix socket by which commands reach this host. The
+// state folder's lock is held, so a socket that is there already is a dead
+// host's.
+func listenControl(home string) (net.Listener, error) {
+	path, err := config.EnsureSocket(home)
+	if err != nil {
+		return nil, refuse("%v", err)
+	}
+	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+		return nil, fmt.Errorf("remove old control socket: %w", err)
+	}
+	old := syscall.Umask(0o177) // nobody else may connect, not even for a moment
+	ln, err := net.Listen("unix", path)
+	syscall.Umask(old)
+	if err != nil {
+		return nil, fmt.Errorf("listen on control socket: %w", err)
+	}
+	return ln, nil
+}

@@ -242,7 +242,7 @@ func (c *agentsCmd) Run(ctx context.Context, a *app) error {
 	h, err := dial(ctx, cfg)
 	switch {
 	case err == nil:
-		defer h.close()
+		defer func() { _ = h.close() }() // the list is read by then
 		if err := h.call(ctx, http.MethodGet, "/api/v1/agents", nil, &list); err != nil {
 			return err
 		}

@@ -86,7 +86,7 @@ func open(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *core, e
 	if c.store, err = openStore(ctx, cfg, bootID, log); err != nil {
 		return nil, err
 	}
-	c.access = access.New(logins{c.store}, time.Now)
+	c.access = access.New(c.store, time.Now)
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find own binary: %w", err)
@@ -132,7 +132,7 @@ func (c *core) server(addr string) (*httpapi.Server, error) {
 		return nil, refuse("%v", err)
 	}
 	return httpapi.New(httpapi.Config{
-		Sessions: c.sessions, Store: reads{c.store}, Access: c.access, Hosts: hosts, Files: web.Files(), Version: Version,
+		Sessions: c.sessions, Store: c.store, Access: c.access, Hosts: hosts, Files: web.Files(), Version: Version,
 		Home: c.userHome, Log: c.log, CookieName: cookieName(addr),
 		Limits: httpapi.Limits{
 			Connections: min(c.cfg.Limits.Connections, int(c.limit)/2), API: c.cfg.Limits.Requests, Streams: c.cfg.Limits.Streams, //nolint:gosec // a limit fits

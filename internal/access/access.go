@@ -13,9 +13,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -24,9 +22,9 @@ import (
 
 // The kinds of credentials.
 const (
-	KindCookie = "cookie" // a browser that logged in
-	KindToken  = "token"  // a script's bearer token
-	KindLink   = "link"   // a one-time link that nobody has used yet
+	KindCookie = "cookie"       // a browser that logged in
+	KindToken  = "token"        // a script's bearer token
+	KindLink   = store.KindLink // a one-time link that nobody has used yet
 )
 
 // How long credentials live.
@@ -48,15 +46,17 @@ var ErrNotFound = errors.New("no such credential")
 
 // Store keeps credentials and settings. *store.Store implements it.
 type Store interface {
-	AddCredential(ctx context.Context, c Credential) error
-	CredentialByHash(ctx context.Context, hash string) (Credential, error)
-	Credentials(ctx context.Context) ([]Credential, error)
+	AddCredential(ctx context.Context, c store.Credential) (store.Credential, error)
+	CredentialByHash(ctx context.Context, kind string, hash []byte) (store.Credential, error)
+	Credentials(ctx context.Context, kind string) ([]store.Credential, error)
 	RemoveCredential(ctx context.Context, id string) error
-	TakeLink(ctx context.Context, hash string, now time.Time) (Credential, error)
-	TouchCredential(ctx context.Context, id string, used, expires time.Time) error
-	Setting(ctx context.Context, name string) (string, error)
-	SetSetting(ctx context.Context, name, value string) error
+	TakeLink(ctx context.Context, hash []byte) (store.Credential, error)
+	TouchCredential(ctx context.Context, c store.Credential) error
+	Setting(ctx context.Context, key string) ([]byte, error)
+	SetSetting(ctx context.Context, key string, value []byte) error
 }
+
+var _ Store = (*store.Store)(nil)
 
 // Identity is who sent a request.
 type Identity struct {
@@ -98,12 +98,12 @@ func (s *Service) CreateToken(ctx context.Context, name string) (token string, e
 
 // Redeem turns a link's secret into a cookie's, once.
 func (s *Service) Redeem(ctx context.Context, secret, userAgent string) (cookie string, err error) {
-	link, err := s.store.TakeLink(ctx, hash(secret), s.now())
+	link, err := s.store.TakeLink(ctx, hash(secret))
 	if errors.Is(err, store.ErrNotFound) {
 		return "", ErrDenied
 	}
 	if err != nil {
-		return "", fmt.Errorf("redeem link: %w", err)
+		return "", err
 	}
 	return s.createCookie(ctx, link.Name, userAgent)
 }
@@ -147,13 +147,13 @@ func (s *Service) Token(ctx context.Context, secret string) (Identity, error) {
 }
 
 // List returns the cookies and tokens that live, links left out.
-func (s *Service) List(ctx context.Context) ([]Credential, error) {
-	all, err := s.store.Credentials(ctx)
+func (s *Service) List(ctx context.Context) ([]store.Credential, error) {
+	all, err := s.store.Credentials(ctx, "")
 	if err != nil {
-		return nil, fmt.Errorf("list credentials: %w", err)
+		return nil, err
 	}
 	now := s.now()
-	live := make([]Credential, 0, len(all))
+	live := make([]store.Credential, 0, len(all))
 	for _, c := range all {
 		if c.Kind != KindLink && !expired(c, now) {
 			live = append(live, c)
@@ -168,10 +168,7 @@ func (s *Service) Remove(ctx context.Context, id string) error {
 	if errors.Is(err, store.ErrNotFound) {
 		return ErrNotFound
 	}
-	if err != nil {
-		return fmt.Errorf("remove credential: %w", err)
-	}
-	return nil
+	return err
 }
 
 const tokenPrefix = "hf_" // so that scanners for leaked secrets can know one
@@ -179,8 +176,7 @@ const tokenPrefix = "hf_" // so that scanners for leaked secrets can know one
 func (s *Service) create(ctx context.Context, kind, prefix, name, userAgent string, expires time.Time) (string, error) {
 	secret := newSecret(prefix)
 	now := s.now()
-	err := s.store.AddCredential(ctx, Credential{
-		ID:        newID(),
+	_, err := s.store.AddCredential(ctx, store.Credential{
 		Kind:      kind,
 		Name:      clip(name, 200),
 		Hash:      hash(secret),
@@ -189,48 +185,68 @@ func (s *Service) create(ctx context.Context, kind, prefix, name, userAgent stri
 		ExpiresAt: expires,
 		UserAgent: clip(userAgent, 300),
 	})
-	if err != nil {
-		return "", fmt.Errorf("add credential: %w", err)
-	}
-	return secret, nil
+	return secret, err
 }
 
 func (s *Service) createCookie(ctx context.Context, name, userAgent string) (string, error) {
 	if name == "" {
 		name = browserName(userAgent)
 	}
-	return s.create(ctx, KindCookie, "", name, userAgent, s.now().Add(CookieLife))
+	s.sweep(ctx)
+	return s.create(ctx, KindCookie, "", name, userAgent, time.Time{})
+}
+
+// sweep removes logins that nobody has used for so long that they have ended.
+// It is done where a new one comes, so that their number stays small; one that
+// cannot be removed now is removed by a later sweep.
+func (s *Service) sweep(ctx context.Context) {
+	cookies, err := s.store.Credentials(ctx, KindCookie)
+	if err != nil {
+		return
+	}
+	now := s.now()
+	for _, c := range cookies {
+		if expired(c, now) {
+			_ = s.store.RemoveCredential(ctx, c.ID)
+		}
+	}
 }
 
 func (s *Service) check(ctx context.Context, kind, secret string) (Identity, error) {
 	if len(secret) < 20 || len(secret) > 200 {
 		return Identity{}, ErrDenied
 	}
-	c, err := s.store.CredentialByHash(ctx, hash(secret))
+	c, err := s.store.CredentialByHash(ctx, kind, hash(secret))
 	if errors.Is(err, store.ErrNotFound) {
 		return Identity{}, ErrDenied
 	}
 	if err != nil {
-		return Identity{}, fmt.Errorf("look up credential: %w", err)
+		return Identity{}, err
 	}
 	now := s.now()
-	if c.Kind != kind || expired(c, now) {
+	if expired(c, now) {
 		return Identity{}, ErrDenied
 	}
 	if now.Sub(c.LastUsed) >= touchEvery {
-		expires := c.ExpiresAt
-		if kind == KindCookie {
-			expires = now.Add(CookieLife)
-		}
 		// A disk that cannot be written must not log everybody out: the login
 		// is good, only its end has not moved.
-		_ = s.store.TouchCredential(context.WithoutCancel(ctx), c.ID, now, expires)
+		_ = s.store.TouchCredential(context.WithoutCancel(ctx), c)
 	}
 	return Identity{ID: c.ID, Kind: c.Kind, Name: c.Name}, nil
 }
 
-func expired(c Credential, now time.Time) bool {
-	return !c.ExpiresAt.IsZero() && !now.Before(c.ExpiresAt)
+// Expires says when a credential ends by itself; zero means never. A cookie's
+// end moves with its use, so it is not stored.
+func Expires(c store.Credential) time.Time {
+	if c.Kind == KindCookie {
+		return c.LastUsed.Add(CookieLife)
+	}
+	return c.ExpiresAt
+}
+
+func expired(c store.Credential, now time.Time) bool {
+	end := Expires(c)
+	return !end.IsZero() && !now.Before(end)
 }
 
 func newSecret(prefix string) string {
@@ -239,17 +255,11 @@ func newSecret(prefix string) string {
 	return prefix + base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-func newID() string {
-	var b [8]byte
-	rand.Read(b[:])
-	return "c" + hex.EncodeToString(b[:])
-}
-
 // hash is what is stored of a secret. A plain hash is enough: the secret has
 // 256 random bits, so there is nothing to guess.
-func hash(secret string) string {
+func hash(secret string) []byte {
 	sum := sha256.Sum256([]byte(secret))
-	return hex.EncodeToString(sum[:])
+	return sum[:]
 }
 
 func clip(s string, n int) string {

@@ -174,7 +174,7 @@ Better ways to reach Holdfast from elsewhere, all of which leave it on 127.0.0.1
   tailscale serve --bg 8787        (and allowed_hosts = ["*.<your tailnet>.ts.net"] in config.toml)
   a reverse proxy with TLS         (and its name in allowed_hosts)
 
-If the network is yours alone and you accept that: set a password with "holdfast password", then start with --insecure-bind`, addr, missing)
+If the network is yours alone and you accept that: set a password with "holdfast password set", then start with --insecure-bind`, addr, missing)
 }
 
 func loopback(host string) bool {

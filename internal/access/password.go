@@ -11,6 +11,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/crypto/argon2"
+
+	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
 // The cost of a guess (OWASP's second choice of argon2id). One is worked out at
@@ -44,15 +46,21 @@ func newPasswords(s Store) *passwords {
 }
 
 func (p *passwords) present(ctx context.Context) (bool, error) {
+	phc, err := p.stored(ctx)
+	return phc != "", err
+}
+
+// stored is the PHC string, or "" where there is no password.
+func (p *passwords) stored(ctx context.Context) (string, error) {
 	phc, err := p.store.Setting(ctx, passwordSetting)
-	if err != nil {
-		return false, fmt.Errorf("read password: %w", err)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return "", err
 	}
-	return phc != "", nil
+	return string(phc), nil
 }
 
 func (p *passwords) set(ctx context.Context, password string) error {
-	phc := ""
+	var phc []byte // nil removes it
 	if password != "" {
 		if utf8.RuneCountInString(password) < MinPassword || len(password) > maxPassword {
 			return ErrWeakPassword
@@ -63,12 +71,9 @@ func (p *passwords) set(ctx context.Context, password string) error {
 		if err != nil {
 			return err
 		}
-		phc = encodePHC(salt, key)
+		phc = []byte(encodePHC(salt, key))
 	}
-	if err := p.store.SetSetting(context.WithoutCancel(ctx), passwordSetting, phc); err != nil {
-		return fmt.Errorf("store password: %w", err)
-	}
-	return nil
+	return p.store.SetSetting(context.WithoutCancel(ctx), passwordSetting, phc)
 }
 
 // verify does the same work whether there is a password or not, so that the
@@ -77,9 +82,9 @@ func (p *passwords) verify(ctx context.Context, password string) error {
 	if len(password) > maxPassword {
 		return ErrDenied
 	}
-	phc, err := p.store.Setting(ctx, passwordSetting)
+	phc, err := p.stored(ctx)
 	if err != nil {
-		return fmt.Errorf("read password: %w", err)
+		return err
 	}
 	want := phcString{memory: argonMemory, time: argonTime, threads: argonThreads, salt: make([]byte, argonSalt), key: make([]byte, argonKey)}
 	if phc != "" {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/session"
+	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
 func TestFullClassAnswers503AndHealthAnswers(t *testing.T) {
@@ -159,10 +160,10 @@ func TestConnectionsAtWorkAreNotCut(t *testing.T) {
 	if err != nil || res.StatusCode != 503 || res.Header.Get("Retry-After") == "" {
 		t.Fatalf("%+v, %v", res, err)
 	}
-	h.log.add("s1", "session.created", `{}`)
+	h.session("s1")
 	for _, r := range readers {
-		if e, _ := r.nextEvent(t); e.ID != 1 {
-			t.Fatalf("event %d", e.ID)
+		if e, _ := r.nextEvent(t); e.Kind != store.SessionCreated {
+			t.Fatalf("%+v", e)
 		}
 	}
 }

@@ -3,14 +3,20 @@ package httpapi
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/holdfast-dev/holdfast/internal/session"
+	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
 func TestScenarios(t *testing.T) {
 	long := `{"client_id":"c","text":"` + strings.Repeat("x", 200_000) + `"}`
+	limits := func(c *Config) { c.Limits.Text = 100_000 }
+	shared, n := newHost(t, limits), 10
 	for _, tc := range []struct {
 		name, method, path, body string
 		headers                  []string
@@ -19,13 +25,16 @@ func TestScenarios(t *testing.T) {
 		want, unwanted           []string
 	}{
 		{name: "agents", method: "GET", path: "/api/v1/agents", status: 200, want: []string{`"id":"tour"`, `"ready":true`}},
-		{name: "no sessions", method: "GET", path: "/api/v1/sessions", status: 200, want: []string{`"sessions":[]`, `"next":null`, `"cursor":"g1.1"`}, setup: func(h *host) { h.log.sessions = nil }},
 		{name: "sessions", method: "GET", path: "/api/v1/sessions", status: 200, want: []string{`"id":"s1"`}},
-		{name: "create", method: "POST", path: "/api/v1/sessions", body: `{"agent":"tour","cwd":"/tmp"}`, status: 201, want: []string{`"id":"s2"`}},
-		{name: "create again", method: "POST", path: "/api/v1/sessions", body: `{"agent":"tour","cwd":"/tmp","client_id":"again"}`, status: 200},
+		{name: "create", method: "POST", path: "/api/v1/sessions", body: `{"agent":"tour","cwd":"/tmp"}`, status: 201, want: []string{`"agent":"tour"`, `"cwd":"/tmp"`}},
+		{name: "create again", method: "POST", path: "/api/v1/sessions", body: `{"agent":"tour","cwd":"/tmp","client_id":"again"}`, status: 200, setup: func(h *host) {
+			if _, _, err := h.sessions.Create(h.Context(), session.New{Agent: "tour", Cwd: "/tmp", ClientID: "again"}); err != nil {
+				h.Fatal(err)
+			}
+		}},
 		{name: "create, unknown agent", method: "POST", path: "/api/v1/sessions", body: `{"agent":"x","cwd":"/tmp"}`, status: 400, want: []string{`"code":"agent_unknown"`, `there is no agent`}},
 		{name: "create, no cwd", method: "POST", path: "/api/v1/sessions", body: `{"agent":"tour"}`, status: 422, want: []string{`"code":"invalid_request"`, "cwd"}},
-		{name: "session", method: "GET", path: "/api/v1/sessions/s1", status: 200, want: []string{`"id":"s1"`, `"version":0`}},
+		{name: "session", method: "GET", path: "/api/v1/sessions/s1", status: 200, want: []string{`"id":"s1"`, `"version":1`}},
 		{name: "no session", method: "GET", path: "/api/v1/sessions/nope", status: 404, want: []string{`"code":"not_found"`, "nope"}},
 		{name: "message", method: "POST", path: "/api/v1/sessions/s1/messages", body: `{"client_id":"c","text":"hello"}`, status: 202, want: []string{`"item":"i1"`, `"run":"r1"`, `"seq":2`, `"state":"started"`}},
 		{name: "message to nobody", method: "POST", path: "/api/v1/sessions/nope/messages", body: `{"client_id":"c","text":"hello"}`, status: 404, want: []string{"not_found"}},
@@ -52,7 +61,7 @@ func TestScenarios(t *testing.T) {
 		{name: "queue", method: "POST", path: "/api/v1/sessions/s1/queue", body: `{"paused":false}`, status: 200, want: []string{`"paused":false`}},
 		{name: "end agent", method: "POST", path: "/api/v1/sessions/s1/agent/end", status: 202},
 		{name: "end agent by force", method: "POST", path: "/api/v1/sessions/s1/agent/end", body: `{"force":true}`, status: 202},
-		{name: "items", method: "GET", path: "/api/v1/sessions/s1/items", status: 200, want: []string{`"items":[]`, `"cursor":"g1.1"`, `"seq":1`}},
+		{name: "items", method: "GET", path: "/api/v1/sessions/s1/items", status: 200, want: []string{`"items":[]`, `"cursor":"`, `"seq":1`, `"more":false`}},
 		{name: "events", method: "GET", path: "/api/v1/sessions/s1/events?after=0&limit=1000", status: 200, want: []string{`"kind":"session.created"`, `"last":1`, `"run":""`}},
 		{name: "too many events", method: "GET", path: "/api/v1/sessions/s1/events?limit=1001", status: 422, want: []string{"query.limit"}},
 		{name: "limit is no number", method: "GET", path: "/api/v1/sessions?limit=many", status: 422, want: []string{"query.limit"}},
@@ -61,7 +70,7 @@ func TestScenarios(t *testing.T) {
 		{name: "approvals of no state", method: "GET", path: "/api/v1/approvals?state=asleep", status: 422},
 		{name: "answer", method: "POST", path: "/api/v1/approvals/a1", body: `{"option":"allow"}`, status: 200, want: []string{`"chosen":"allow"`, `"by":"test"`}},
 		{name: "answer, too late", method: "POST", path: "/api/v1/approvals/a1", body: `{"option":"late"}`, status: 409, want: []string{`"code":"approval_answered"`, `"approval":{"id":"a1"`, `"by":"the phone"`}},
-		{name: "rename", method: "PATCH", path: "/api/v1/sessions/s1", body: `{"title":"T"}`, headers: []string{"If-Match", `"0"`}, status: 200, want: []string{`"title":"T"`}},
+		{name: "rename", method: "PATCH", path: "/api/v1/sessions/s1", body: `{"title":"T"}`, headers: []string{"If-Match", `"1"`}, status: 200, want: []string{`"title":"T"`}},
 		{name: "rename, other version", method: "PATCH", path: "/api/v1/sessions/s1", body: `{"title":"T"}`, headers: []string{"If-Match", `"7"`}, status: 412, want: []string{"version_conflict"}},
 		{name: "rename without version", method: "PATCH", path: "/api/v1/sessions/s1", body: `{"title":"T"}`, status: 428, want: []string{"version_required"}},
 		{name: "delete", method: "DELETE", path: "/api/v1/sessions/s1", status: 204},
@@ -90,17 +99,21 @@ func TestScenarios(t *testing.T) {
 		{name: "folders, none", method: "GET", path: "/api/v1/folders?path=/does/not/exist", status: 404, want: []string{"folder_not_found"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			h := newHost(t, func(c *Config) { c.Limits.Text = 100_000 })
-			h.log.add("s1", "session.created", `{"id":"s1"}`)
+			h := shared
 			if tc.setup != nil {
+				h = newHost(t, limits)
 				tc.setup(h)
 			}
-			res, body := h.do(tc.method, tc.path, tc.body, tc.headers...)
+			n++
+			id := fmt.Sprintf("s%d", n)
+			h.session(id)
+			mine := func(text string) string { return strings.ReplaceAll(text, "s1", id) }
+			res, body := h.do(tc.method, mine(tc.path), tc.body, tc.headers...)
 			if res.StatusCode != tc.status {
 				t.Fatalf("status %d, want %d: %s", res.StatusCode, tc.status, body)
 			}
 			for _, w := range tc.want {
-				if !strings.Contains(body, w) {
+				if w = mine(w); !strings.Contains(body, w) {
 					t.Errorf("no %q in %s", w, body)
 				}
 			}
@@ -133,5 +146,48 @@ func TestScenarios(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestEmptyHost(t *testing.T) {
+	h := newHost(t)
+	for path, want := range map[string]string{
+		"/api/v1/sessions":  `{"sessions":[],"next":null,"cursor":"` + h.log.Cursor() + `"}`,
+		"/api/v1/approvals": `{"approvals":[]}`,
+	} {
+		if res, body := h.do("GET", path, ""); res.StatusCode != 200 || strings.TrimSpace(body) != want {
+			t.Errorf("%s: %d %s", path, res.StatusCode, body)
+		}
+	}
+}
+
+func TestSessionsInPages(t *testing.T) {
+	h := newHost(t)
+	var want []string
+	for i := range 7 {
+		id := fmt.Sprintf("s%d", i)
+		h.session(id)
+		want = append([]string{id}, want...)
+	}
+	var got []string
+	for page := ""; ; {
+		res, body := h.do("GET", "/api/v1/sessions?limit=3&page="+page, "")
+		var out struct {
+			Sessions []store.Session
+			Next     *string
+		}
+		if err := json.Unmarshal([]byte(body), &out); err != nil || res.StatusCode != 200 || len(out.Sessions) > 3 {
+			t.Fatalf("%d %s", res.StatusCode, body)
+		}
+		for _, s := range out.Sessions {
+			got = append(got, s.ID)
+		}
+		if out.Next == nil {
+			break
+		}
+		page = *out.Next
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -11,7 +11,8 @@ import (
 )
 
 type approvalsInput struct {
-	State string `query:"state" enum:"pending,answered,expired,cancelled" default:"pending"`
+	State   string `query:"state" enum:"pending,answered,expired,cancelled" default:"pending"`
+	Session string `query:"session" maxLength:"100" doc:"Only those of this session"`
 }
 
 type approvalsOutput struct {
@@ -35,7 +36,7 @@ type approvalOutput struct {
 func (s *Server) approvalRoutes(api huma.API) {
 	register(s, api, operation("list-approvals", http.MethodGet, "/api/v1/approvals", "approvals", "Questions of agents to a person"),
 		func(ctx context.Context, in *approvalsInput) (*approvalsOutput, error) {
-			list, err := s.cfg.Store.Approvals(ctx, in.State)
+			list, err := s.cfg.Store.Approvals(ctx, in.State, in.Session)
 			if err != nil {
 				return nil, err
 			}

@@ -2,14 +2,13 @@ package httpapi
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"slices"
-	"strconv"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -25,152 +24,37 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fakeLog is a log in memory that behaves like the store's.
-type fakeLog struct {
-	mu        sync.Mutex
-	sessions  map[string]store.Session
-	events    []store.Event
-	changed   chan struct{}
-	approvals map[string]store.Approval
-	fail      error // of every read
-	canary    func(context.Context) error
-	reads     int
+// flaky is the real store, whose disk can be made to fail.
+type flaky struct {
+	*store.Store
+	mu     sync.Mutex
+	fail   error // of reads
+	canary func(context.Context) error
 }
 
-func newFakeLog() *fakeLog {
-	return &fakeLog{sessions: map[string]store.Session{}, approvals: map[string]store.Approval{}, changed: make(chan struct{})}
-}
-
-func (f *fakeLog) add(sessionID string, kind store.Kind, body string) store.Event {
+func (f *flaky) failure() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	row := f.sessions[sessionID]
-	row.ID, row.Seq = sessionID, row.Seq+1
-	e := store.Event{ID: int64(len(f.events)) + 1, Session: sessionID, Seq: row.Seq, At: time.Now().UTC().Truncate(time.Millisecond), Kind: kind, Body: json.RawMessage(body)}
-	row.LastEvent = e.ID
-	f.sessions[sessionID] = row
-	f.events = append(f.events, e)
-	close(f.changed)
-	f.changed = make(chan struct{})
-	return e
+	return f.fail
 }
 
-func (f *fakeLog) Sessions(ctx context.Context, before int64, limit int) ([]store.Session, int64, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.reads++
-	if f.fail != nil {
-		return nil, 0, f.fail
+func (f *flaky) Sessions(ctx context.Context, page string, limit int) (store.SessionsPage, error) {
+	if err := f.failure(); err != nil {
+		return store.SessionsPage{}, err
 	}
-	var list []store.Session
-	for _, s := range f.sessions {
-		if before == 0 || s.LastEvent < before {
-			list = append(list, s)
-		}
-	}
-	slices.SortFunc(list, func(a, b store.Session) int { return int(b.LastEvent - a.LastEvent) })
-	return list[:min(limit, len(list))], int64(len(f.events)), nil
+	return f.Store.Sessions(ctx, page, limit)
 }
 
-func (f *fakeLog) Session(_ context.Context, id string) (store.Session, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.fail != nil {
-		return store.Session{}, f.fail
-	}
-	s, ok := f.sessions[id]
-	if !ok {
-		return s, fmt.Errorf("read session: %w", store.ErrNotFound)
-	}
-	return s, nil
-}
-
-func (f *fakeLog) Items(_ context.Context, id string, before int64, limit int) ([]store.Item, int64, int64, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return nil, f.sessions[id].Seq, int64(len(f.events)), f.fail
-}
-
-func (f *fakeLog) Events(_ context.Context, id string, after int64, limit int) ([]store.Event, int64, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var list []store.Event
-	for _, e := range f.events {
-		if e.Session == id && e.Seq > after && len(list) < limit {
-			list = append(list, e)
-		}
-	}
-	return list, f.sessions[id].Seq, f.fail
-}
-
-func (f *fakeLog) Approvals(_ context.Context, state string) ([]store.Approval, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var list []store.Approval
-	for _, a := range f.approvals {
-		if a.State == state {
-			list = append(list, a)
-		}
-	}
-	return list, f.fail
-}
-
-func (f *fakeLog) RecentFolders(context.Context, int) ([]string, error) { return nil, nil }
-
-func (f *fakeLog) Last(context.Context) (int64, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return int64(len(f.events)), f.fail
-}
-
-func (f *fakeLog) Cursor(id int64) string { return fmt.Sprintf("g1.%d", id) }
-
-func (f *fakeLog) ParseCursor(c string) (int64, bool) {
-	rest, ok := strings.CutPrefix(c, "g1.")
-	if !ok {
-		return 0, false
-	}
-	id, err := strconv.ParseInt(rest, 10, 64)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return id, err == nil && id >= 0 && id <= int64(len(f.events))
-}
-
-func (f *fakeLog) Follow(after int64) Follower { return &fakeFollower{log: f, at: after} }
-
-func (f *fakeLog) Canary(ctx context.Context) error {
+func (f *flaky) Canary(ctx context.Context) error {
 	if f.canary != nil {
 		return f.canary(ctx)
 	}
-	return nil
-}
-
-type fakeFollower struct {
-	log *fakeLog
-	at  int64
-}
-
-func (f *fakeFollower) Next(ctx context.Context) ([]store.Event, error) {
-	for {
-		f.log.mu.Lock()
-		events, changed := f.log.events, f.log.changed
-		f.log.mu.Unlock()
-		if f.at < int64(len(events)) {
-			batch := events[f.at:min(f.at+100, int64(len(events)))]
-			f.at += int64(len(batch))
-			return batch, nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
+	return f.Store.Canary(ctx)
 }
 
 // fakeSessions is a heart that keeps what it was told.
 type fakeSessions struct {
-	log  *fakeLog
+	log  *flaky
 	mu   sync.Mutex
 	sent []session.Message
 	err  error                     // of the next calls
@@ -184,10 +68,15 @@ func (f *fakeSessions) Create(_ context.Context, n session.New) (store.Session, 
 	if n.Agent != "tour" {
 		return store.Session{}, false, &session.Error{Code: session.CodeAgentUnknown, Message: fmt.Sprintf("there is no agent %q", n.Agent)}
 	}
-	id := "s" + strconv.Itoa(len(f.log.sessions)+1)
-	f.log.add(id, store.SessionCreated, `{"id":"`+id+`"}`)
-	row, _ := f.log.Session(context.Background(), id)
-	return row, n.ClientID == "again", nil
+	var row store.Session
+	err := f.log.Update(store.Durable, func(tx *store.Tx) (err error) {
+		row, err = tx.CreateSession(store.Session{Agent: n.Agent, Cwd: n.Cwd, Title: n.Title, ClientID: n.ClientID})
+		return err
+	})
+	if errors.Is(err, store.ErrExists) {
+		return row, true, nil
+	}
+	return row, false, err
 }
 
 func (f *fakeSessions) Send(ctx context.Context, id string, m session.Message) (session.Accepted, error) {
@@ -200,8 +89,12 @@ func (f *fakeSessions) Send(ctx context.Context, id string, m session.Message) (
 	f.mu.Lock()
 	f.sent = append(f.sent, m)
 	f.mu.Unlock()
-	e := f.log.add(id, store.MessageUser, `{"item":"i1","text":"x"}`)
-	return session.Accepted{Item: "i1", Run: "r1", Seq: e.Seq, State: "started"}, nil
+	var e store.Event
+	err := f.log.Update(store.Durable, func(tx *store.Tx) (err error) {
+		e, err = tx.Append(id, "r1", store.MessageUser, store.MessageBody{Item: "i1", Text: m.Text})
+		return err
+	})
+	return session.Accepted{Item: "i1", Run: "r1", Seq: e.Seq, State: "started"}, err
 }
 
 func (f *fakeSessions) Cancel(_ context.Context, _, run string) error {
@@ -244,7 +137,7 @@ func (f *fakeSessions) Live() int { return 0 }
 // host is a server under test.
 type host struct {
 	*testing.T
-	log      *fakeLog
+	log      *flaky
 	sessions *fakeSessions
 	access   *access.Service
 	server   *Server
@@ -267,9 +160,18 @@ func newHost(t *testing.T, change ...func(*Config)) *host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := newFakeLog()
+	db, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "holdfast.db"), BootID: "boot"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Errorf("close store: %v", err)
+		}
+	})
+	log := &flaky{Store: db}
 	h := &host{T: t, log: log, sessions: &fakeSessions{log: log}, url: "http://" + ln.Addr().String()}
-	h.access = access.New(newMemory(), time.Now)
+	h.access = access.New(db, time.Now)
 	hosts, err := access.NewHosts(ln.Addr().String(), []string{"box.example.org", "*.tail.ts.net"})
 	if err != nil {
 		t.Fatal(err)
@@ -300,6 +202,32 @@ func newHost(t *testing.T, change ...func(*Config)) *host {
 	})
 	t.Cleanup(h.stop)
 	return h
+}
+
+// session makes a session of that id.
+func (h *host) session(id string) {
+	h.Helper()
+	err := h.log.Update(store.Durable, func(tx *store.Tx) error {
+		_, err := tx.CreateSession(store.Session{ID: id, Agent: "tour", Cwd: "/"})
+		return err
+	})
+	if err != nil {
+		h.Fatal(err)
+	}
+}
+
+// say appends a delta to a session's text.
+func (h *host) say(id, text string) store.Event {
+	h.Helper()
+	var e store.Event
+	err := h.log.Update(store.Relaxed, func(tx *store.Tx) (err error) {
+		e, err = tx.Append(id, "r1", store.TextDelta, store.DeltaBody{Item: "i-" + id, Text: text})
+		return err
+	})
+	if err != nil {
+		h.Fatal(err)
+	}
+	return e
 }
 
 type testWriter struct{ t *testing.T }

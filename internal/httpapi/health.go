@@ -89,7 +89,7 @@ func (s *Server) health() Health {
 // not mended by a restart.
 func (s *Server) deepHealth(ctx context.Context) Health {
 	h := s.health()
-	if _, _, err := s.cfg.Store.Sessions(ctx, 0, sidebarLimit); err != nil {
+	if _, err := s.cfg.Store.Sessions(ctx, "", sidebarLimit); err != nil {
 		s.log.Warn("read sidebar for probe", "err", err)
 		h.Status = HealthFailing
 		h.Problems = append(h.Problems, "the list of sessions cannot be read")

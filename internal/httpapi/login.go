@@ -89,7 +89,7 @@ func (s *Server) loginRoutes(api huma.API) {
 	register(s, api, logout, func(ctx context.Context, _ *struct{}) (*logoutOutput, error) {
 		id := identityOf(ctx)
 		if id.Kind != access.KindCookie {
-			return nil, newProblem(session.CodeBadRequest, "only a browser logs out; remove a token with DELETE /api/v1/devices/{id} or `holdfast token remove`.")
+			return nil, newProblem(session.CodeBadRequest, "only a browser logs out; remove a token with DELETE /api/v1/devices/{id} or `holdfast token revoke`.")
 		}
 		if err := s.cfg.Access.Remove(context.WithoutCancel(ctx), id.ID); err != nil && !errors.Is(err, access.ErrNotFound) {
 			return nil, err
@@ -174,8 +174,8 @@ func (s *Server) devices(ctx context.Context) ([]Device, error) {
 	devices := make([]Device, len(list))
 	for i, c := range list {
 		devices[i] = Device{ID: c.ID, Kind: c.Kind, Name: c.Name, UserAgent: c.UserAgent, CreatedAt: c.CreatedAt, LastUsed: c.LastUsed, Current: c.ID == identityOf(ctx).ID}
-		if !c.ExpiresAt.IsZero() {
-			devices[i].ExpiresAt = &c.ExpiresAt
+		if end := access.Expires(c); !end.IsZero() {
+			devices[i].ExpiresAt = &end
 		}
 	}
 	return devices, nil

@@ -53,7 +53,7 @@ func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func isAppRoute(name string) bool {
 	first, _, _ := strings.Cut(name, "/")
 	switch first {
-	case "", "new", "s", "needs-you", "login", "settings", "devices", "sessions", "search", "agents", "help", "welcome":
+	case "", "new", "s", "needs-you", "host", "settings":
 		return true
 	default:
 		return false

@@ -202,26 +202,19 @@ func (s *Server) sessionRoutes(api huma.API) {
 }
 
 func (s *Server) listSessions(ctx context.Context, in *listInput) (*listOutput, error) {
-	var before int64
-	if in.Page != "" {
-		var err error
-		if before, err = strconv.ParseInt(in.Page, 36, 64); err != nil || before <= 0 {
-			return nil, newProblem(codeUnknownCursor, "page is not one that this list gave out; begin without it")
-		}
+	page, err := s.cfg.Store.Sessions(ctx, in.Page, in.Limit)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, newProblem(codeUnknownCursor, "page is not one that this list gave out; begin without it")
 	}
-	// One more than asked for tells whether there is a next page.
-	list, last, err := s.cfg.Store.Sessions(ctx, before, in.Limit+1)
 	if err != nil {
 		return nil, err
 	}
 	out := &listOutput{}
-	if len(list) > in.Limit {
-		list = list[:in.Limit]
-		next := strconv.FormatInt(list[len(list)-1].LastEvent, 36)
-		out.Body.Next = &next
+	out.Body.Sessions = orEmpty(page.Sessions)
+	out.Body.Cursor = page.Cursor
+	if page.Next != "" {
+		out.Body.Next = &page.Next
 	}
-	out.Body.Sessions = orEmpty(list)
-	out.Body.Cursor = s.cfg.Store.Cursor(last)
 	return out, nil
 }
 
@@ -254,10 +247,15 @@ func detail(row store.Session) *sessionOutput {
 // session reads a row, or says which session there is not.
 func (s *Server) session(ctx context.Context, id string) (store.Session, error) {
 	row, err := s.cfg.Store.Session(ctx, id)
+	return row, missing(err, id)
+}
+
+// missing says which session there is not.
+func missing(err error, id string) error {
 	if errors.Is(err, store.ErrNotFound) {
-		return row, newProblem(session.CodeNotFound, fmt.Sprintf("there is no session %.100q; it may have been deleted", id))
+		return newProblem(session.CodeNotFound, fmt.Sprintf("there is no session %.100q; it may have been deleted", id))
 	}
-	return row, err
+	return err
 }
 
 func (s *Server) patchSession(ctx context.Context, in *patchInput) (*sessionOutput, error) {
@@ -293,28 +291,20 @@ func (s *Server) sendMessage(ctx context.Context, in *messageInput) (*messageOut
 }
 
 func (s *Server) listItems(ctx context.Context, in *itemsInput) (*itemsOutput, error) {
-	if _, err := s.session(ctx, in.ID); err != nil {
-		return nil, err
-	}
-	items, seq, last, err := s.cfg.Store.Items(ctx, in.ID, in.Before, in.Limit)
+	page, err := s.cfg.Store.Items(ctx, in.ID, in.Before, in.Limit)
 	if err != nil {
-		return nil, err
+		return nil, missing(err, in.ID)
 	}
 	out := &itemsOutput{}
-	out.Body.Items = orEmpty(items)
-	out.Body.Cursor = s.cfg.Store.Cursor(last)
-	out.Body.Seq = seq
-	out.Body.More = len(items) == in.Limit
+	out.Body.Items = orEmpty(page.Items)
+	out.Body.Cursor, out.Body.Seq, out.Body.More = page.Cursor, page.Seq, page.More
 	return out, nil
 }
 
 func (s *Server) listEvents(ctx context.Context, in *eventsInput) (*eventsOutput, error) {
-	if _, err := s.session(ctx, in.ID); err != nil {
-		return nil, err
-	}
 	events, last, err := s.cfg.Store.Events(ctx, in.ID, in.After, in.Limit)
 	if err != nil {
-		return nil, err
+		return nil, missing(err, in.ID)
 	}
 	out := &eventsOutput{}
 	out.Body.Events = orEmpty(events)

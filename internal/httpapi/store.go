@@ -6,23 +6,24 @@ import (
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
-// Store is what is read of the log and its projection.
+// Store is what is read of the log and its projection, and where attachments
+// go. *store.Store implements it.
 type Store interface {
-	Sessions(ctx context.Context, before int64, limit int) (list []store.Session, last int64, err error)
+	Sessions(ctx context.Context, page string, limit int) (store.SessionsPage, error)
 	Session(ctx context.Context, id string) (store.Session, error)
-	Items(ctx context.Context, session string, before int64, limit int) (items []store.Item, seq, last int64, err error)
+	Items(ctx context.Context, session string, before int64, limit int) (store.ItemsPage, error)
 	Events(ctx context.Context, session string, after int64, limit int) (events []store.Event, last int64, err error)
-	Approvals(ctx context.Context, state string) ([]store.Approval, error)
-	RecentFolders(ctx context.Context, limit int) ([]string, error)
-	Last(ctx context.Context) (int64, error)
-	Cursor(id int64) string
+	Approvals(ctx context.Context, state, session string) ([]store.Approval, error)
+	RecentFolders(ctx context.Context, n int) ([]string, error)
+	Last() int64
+	CursorAt(id int64) string
 	ParseCursor(cursor string) (id int64, ok bool)
-	Follow(after int64) Follower
+	FollowFiltered(after int64, filter *store.FollowFilter) *store.Follower
 	Canary(ctx context.Context) error
+	Blob(ctx context.Context, id string) ([]byte, error)
+	PutAttachment(ctx context.Context, name, mime string, data []byte) (id string, err error)
+	Attachment(ctx context.Context, id string) (store.Attachment, error)
 }
 
-// Follower reads the log from a place on, in order and without gaps.
-type Follower interface {
-	// Next waits for events and returns them, at least one.
-	Next(ctx context.Context) ([]store.Event, error)
-}
+// FromStore is the store as the server reads it.
+func FromStore(s *store.Store) Store { return s }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -62,14 +61,12 @@ func (s *Server) streamRoute(api huma.API) {
 			after, known = s.cfg.Store.ParseCursor(cursor)
 		}
 		if !known {
-			var err error
-			if after, err = s.cfg.Store.Last(ctx); err != nil {
-				return nil, err
-			}
+			after = s.cfg.Store.Last()
 		}
 		return &huma.StreamResponse{Body: func(hc huma.Context) {
 			r, w := humago.Unwrap(hc)
-			t := &stream{server: s, w: w, r: r, rc: http.NewResponseController(w), wanted: wanted, at: after}
+			t := &stream{server: s, w: w, r: r, rc: http.NewResponseController(w),
+				log: s.cfg.Store.FollowFiltered(after, &store.FollowFilter{Sessions: wanted})}
 			t.run(r.Context(), cursor != "" && !known)
 		}}, nil
 	})
@@ -82,8 +79,7 @@ type stream struct {
 	w      http.ResponseWriter
 	r      *http.Request
 	rc     *http.ResponseController
-	wanted map[string]bool
-	at     int64 // id of the last event seen, wanted or not
+	log    *store.Follower
 	buf    []byte
 }
 
@@ -106,7 +102,7 @@ func (t *stream) run(ctx context.Context, resync bool) {
 	}
 	t.buf = fmt.Appendf(t.buf, "retry: %d\n", retryMillis)
 	if resync {
-		t.buf = fmt.Appendf(t.buf, "event: resync\nid: %s\ndata: {}\n\n", t.server.cfg.Store.Cursor(t.at))
+		t.buf = fmt.Appendf(t.buf, "event: resync\nid: %s\ndata: {}\n\n", t.server.cfg.Store.CursorAt(t.log.At()))
 	} else {
 		t.ping()
 	}
@@ -126,12 +122,11 @@ func (t *stream) run(ctx context.Context, resync bool) {
 // follow writes events until the host stops (nil), or the client is cut.
 func (t *stream) follow(ctx context.Context) error {
 	s := t.server
-	f := s.cfg.Store.Follow(t.at)
 	beat := time.Now().Add(s.cfg.Heartbeat)  // when the next heartbeat is due
 	check := time.Now().Add(s.cfg.Heartbeat) // when the login is looked at again
 	for {
 		wait, cancel := context.WithDeadline(ctx, beat)
-		events, err := f.Next(wait)
+		events, err := t.log.Next(wait)
 		cancel()
 		if s.life.Err() != nil {
 			return nil
@@ -143,11 +138,7 @@ func (t *stream) follow(ctx context.Context) error {
 			return err
 		}
 		for i := range events {
-			t.at = events[i].ID
-			if !t.wants(&events[i]) {
-				continue
-			}
-			t.buf = s.frames.append(t.buf, &events[i], s.cfg.Store.Cursor)
+			t.buf = s.frames.append(t.buf, &events[i], s.cfg.Store.CursorAt)
 			if len(t.buf) >= frameBytes {
 				if err := t.flush(); err != nil {
 					return err
@@ -174,14 +165,10 @@ func (t *stream) follow(ctx context.Context) error {
 	}
 }
 
-func (t *stream) wants(e *store.Event) bool {
-	return t.wanted[e.Session] || strings.HasPrefix(string(e.Kind), "session.")
-}
-
 // ping moves the client's cursor. It carries data because a browser takes an
 // id only together with an event that it dispatches.
 func (t *stream) ping() {
-	t.buf = fmt.Appendf(t.buf, "event: ping\nid: %s\ndata: {}\n\n", t.server.cfg.Store.Cursor(t.at))
+	t.buf = fmt.Appendf(t.buf, "event: ping\nid: %s\ndata: {}\n\n", t.server.cfg.Store.CursorAt(t.log.At()))
 }
 
 // flush writes what is ready under a deadline of its own.

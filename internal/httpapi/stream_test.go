@@ -122,30 +122,37 @@ func (r *reader) nextEvent(t tester) (store.Event, string) {
 
 func TestStreamShowsWantedEvents(t *testing.T) {
 	h := newHost(t)
+	start := h.log.CursorAt(0)
 	for i := range 3 {
-		h.log.add(fmt.Sprintf("s%d", i), store.SessionCreated, `{}`)
+		h.session(fmt.Sprintf("s%d", i))
 	}
-	r := h.open(t, "?session=s0&session=s1&cursor=g1.0")
+	r := h.open(t, "?session=s0&session=s1&cursor="+start)
 	defer r.close()
 	for name, want := range map[string]string{"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"} {
 		if got := r.res.Header.Get(name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
-	h.log.add("s2", store.TextDelta, `{"item":"i","text":"not wanted"}`)
-	h.log.add("s2", store.SessionChanged, `{"title":"of all"}`)
-	h.log.add("s1", store.TextDelta, `{"item":"i","text":"line\nbreak <b>"}`)
+	h.say("s2", "not wanted")
+	if err := h.log.Update(store.Durable, func(tx *store.Tx) error { return tx.SetTitle("s2", "of all", true) }); err != nil {
+		t.Fatal(err)
+	}
+	h.say("s1", "line\nbreak <b>")
 	var got []string
 	for range 5 {
 		e, id := r.nextEvent(t)
-		if id != h.log.Cursor(e.ID) {
+		if id != h.log.CursorAt(e.ID) {
 			t.Errorf("event %d has the cursor %s", e.ID, id)
 		}
-		got = append(got, fmt.Sprintf("%d %s %s %s", e.ID, e.Session, e.Kind, e.Body))
+		var body struct{ Title, Text string }
+		if err := json.Unmarshal(e.Body, &body); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprintf("%s %s %q", e.Session, e.Kind, body.Title+body.Text))
 	}
 	want := []string{
-		"1 s0 session.created {}", "2 s1 session.created {}", "3 s2 session.created {}",
-		`5 s2 session.changed {"title":"of all"}`, `6 s1 text.delta {"item":"i","text":"line\nbreak <b>"}`,
+		`s0 session.created ""`, `s1 session.created ""`, `s2 session.created ""`,
+		`s2 session.changed "of all"`, `s1 text.delta "line\nbreak <b>"`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Fatal(diff)
@@ -154,40 +161,43 @@ func TestStreamShowsWantedEvents(t *testing.T) {
 
 func TestStreamBeginsNowWithoutCursor(t *testing.T) {
 	h := newHost(t)
-	h.log.add("s1", store.SessionCreated, `{}`)
+	h.session("s1")
 	r := h.open(t, "?session=s1")
 	defer r.close()
-	if e := r.mustNext(t); e.event != "ping" || e.id != "g1.1" || e.data != "{}" {
+	if e := r.mustNext(t); e.event != "ping" || e.id != h.log.Cursor() || e.data != "{}" {
 		t.Fatalf("first event: %+v", e)
 	}
-	h.log.add("s1", store.TextDelta, `{}`)
-	if e, _ := r.nextEvent(t); e.ID != 2 {
-		t.Fatalf("event %d", e.ID)
+	said := h.say("s1", "x")
+	if e, _ := r.nextEvent(t); e.ID != said.ID {
+		t.Fatalf("event %d, want %d", e.ID, said.ID)
 	}
 }
 
 func TestLastEventIDWins(t *testing.T) {
 	h := newHost(t)
-	for range 5 {
-		h.log.add("s1", store.TextDelta, `{}`)
+	h.session("s1")
+	var said []store.Event
+	for range 3 {
+		said = append(said, h.say("s1", "x"))
 	}
-	r := h.open(t, "?session=s1&cursor=g1.0", "Last-Event-ID", "g1.3")
+	r := h.open(t, "?session=s1&cursor="+h.log.CursorAt(0), "Last-Event-ID", h.log.CursorAt(said[1].ID))
 	defer r.close()
-	if e, _ := r.nextEvent(t); e.ID != 4 {
-		t.Fatalf("event %d", e.ID)
+	if e, _ := r.nextEvent(t); e.ID != said[2].ID {
+		t.Fatalf("event %d, want %d", e.ID, said[2].ID)
 	}
 }
 
 func TestUnknownCursorResyncs(t *testing.T) {
 	h := newHost(t)
-	h.log.add("s1", store.TextDelta, `{}`)
-	for _, cursor := range []string{"g0.1", "g1.99", "rubbish"} {
+	h.session("s1")
+	for _, cursor := range []string{"another-1", h.log.CursorAt(1 << 40), "rubbish", "-"} {
+		now := h.log.Cursor()
 		r := h.open(t, "?session=s1&cursor="+cursor)
-		if e := r.mustNext(t); e.event != "resync" || e.id != h.log.Cursor(int64(len(h.log.events))) {
+		if e := r.mustNext(t); e.event != "resync" || e.id != now {
 			t.Fatalf("%s: %+v", cursor, e)
 		}
-		h.log.add("s1", store.TextDelta, `{}`)
-		if e, _ := r.nextEvent(t); e.ID != int64(len(h.log.events)) {
+		said := h.say("s1", "x")
+		if e, _ := r.nextEvent(t); e.ID != said.ID {
 			t.Fatalf("%s: the stream does not go on from now: event %d", cursor, e.ID)
 		}
 		r.close()
@@ -196,18 +206,16 @@ func TestUnknownCursorResyncs(t *testing.T) {
 
 func TestHeartbeatMovesTheCursor(t *testing.T) {
 	h := newHost(t, func(c *Config) { c.Heartbeat = 20 * time.Millisecond })
-	h.log.add("s1", store.SessionCreated, `{}`)
+	h.session("s1")
+	h.session("s2")
 	r := h.open(t, "?session=s1")
 	defer r.close()
+	var said store.Event
 	for range 10 { // of a session that this client does not follow
-		h.log.add("s2", store.TextDelta, `{}`)
+		said = h.say("s2", "x")
 	}
 	for {
-		e := r.mustNext(t)
-		if e.event != "ping" {
-			t.Fatalf("%+v", e)
-		}
-		if e.id == "g1.11" {
+		if e := r.mustNext(t); e.event == "ping" && e.id == h.log.CursorAt(said.ID) {
 			return
 		}
 	}
@@ -217,34 +225,48 @@ func TestHeartbeatMovesTheCursor(t *testing.T) {
 // cursor that was seen, and compares with the log.
 func TestCutStreamFoldsToTheLog(t *testing.T) {
 	h := newHost(t)
-	h.log.add("s1", store.SessionCreated, `{}`)
-	h.log.add("s2", store.SessionCreated, `{}`)
+	h.session("s1")
+	h.session("s2")
 	rapid.Check(t, func(t *rapid.T) {
-		h.log.mu.Lock()
-		from := int64(len(h.log.events))
-		h.log.mu.Unlock()
-		n := rapid.IntRange(1, 60).Draw(t, "events")
-		sessions := make([]string, n)
-		for i := range sessions {
-			sessions[i] = rapid.SampledFrom([]string{"s1", "s2"}).Draw(t, "session")
+		snapshot, err := h.log.Items(context.Background(), "s1", 0, 1)
+		if err != nil {
+			t.Fatal(err)
 		}
-		done := make(chan struct{})
+		cursor, seq := snapshot.Cursor, snapshot.Seq
+		at, ok := h.log.ParseCursor(cursor)
+		if !ok {
+			t.Fatalf("cursor %q", cursor)
+		}
+		// Each inner list is one commit.
+		texts := rapid.SliceOfN(rapid.SliceOfN(rapid.StringN(0, 40, 200), 1, 10), 1, 5).Draw(t, "texts")
+		other := rapid.Bool().Draw(t, "another session between")
+		written := make(chan int64, 1) // id of the last wanted event
 		go func() {
-			defer close(done)
-			for i, s := range sessions {
-				h.log.add(s, store.TextDelta, fmt.Sprintf(`{"item":"i","text":"%d"}`, i))
+			var last store.Event
+			for _, commit := range texts {
+				err := h.log.Update(store.Relaxed, func(tx *store.Tx) (err error) {
+					for _, text := range commit {
+						if other {
+							if _, err = tx.Append("s2", "", store.TextDelta, store.DeltaBody{Item: "i-s2", Text: text}); err != nil {
+								return err
+							}
+						}
+						if last, err = tx.Append("s1", "r1", store.TextDelta, store.DeltaBody{Item: "i-s1", Text: text}); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+				if err != nil {
+					h.Errorf("append: %v", err)
+					break
+				}
 			}
+			written <- last.ID
 		}()
-		defer func() { <-done }()
-		last := from
-		for i, s := range sessions {
-			if s == "s1" {
-				last = from + int64(i) + 1
-			}
-		}
-		cursor := h.log.Cursor(from)
-		var got []int64
-		for at := from; at < last; {
+		var got []store.Event
+		var last int64
+		for last == 0 || at < last {
 			var query string
 			var headers []string
 			if rapid.Bool().Draw(t, "by header") {
@@ -253,30 +275,38 @@ func TestCutStreamFoldsToTheLog(t *testing.T) {
 				query = "?session=s1&cursor=" + cursor
 			}
 			r := h.open(t, query, headers...)
-			for range rapid.IntRange(0, 30).Draw(t, "read") {
+			for range rapid.IntRange(1, 30).Draw(t, "read") {
 				e := r.mustNext(t)
 				cursor = e.id
-				if e.event == "ping" {
-					continue
+				if e.event != "ping" {
+					var ev store.Event
+					if err := json.Unmarshal([]byte(e.data), &ev); err != nil {
+						t.Fatal(err)
+					}
+					at = ev.ID
+					if ev.Session == "s1" {
+						got = append(got, ev)
+					}
 				}
-				var ev store.Event
-				if err := json.Unmarshal([]byte(e.data), &ev); err != nil {
-					t.Fatal(err)
+				select {
+				case last = <-written:
+				default:
 				}
-				at = ev.ID
-				got = append(got, ev.ID)
-				if at >= last {
+				if last != 0 && at >= last {
 					break
+				}
+				if last == 0 && h.log.Last() <= at {
+					break // nothing more to read yet, as far as is known
 				}
 			}
 			r.close()
 		}
-		<-done
-		var want []int64
-		for i, s := range sessions {
-			if s == "s1" {
-				want = append(want, from+int64(i)+1)
-			}
+		want, _, err := h.log.Events(context.Background(), "s1", seq, 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for len(want) > 0 && want[len(want)-1].ID > at {
+			want = want[:len(want)-1] // the row's activity, told after the last delta
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatal(diff)
@@ -286,7 +316,7 @@ func TestCutStreamFoldsToTheLog(t *testing.T) {
 
 func TestStreamEndsWithTheHost(t *testing.T) {
 	h := newHost(t)
-	h.log.add("s1", store.SessionCreated, `{}`)
+	h.session("s1")
 	r := h.open(t, "?session=s1")
 	defer r.close()
 	r.mustNext(t)
@@ -324,7 +354,8 @@ func TestStreamEndsWithTheLogin(t *testing.T) {
 
 func TestSlowReaderIsCut(t *testing.T) {
 	h := newHost(t, func(c *Config) { c.WriteTimeout = 100 * time.Millisecond })
-	h.log.add("s1", store.SessionCreated, `{}`)
+	h.session("s1")
+	start := h.log.Cursor()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(h.url, "http://"))
 	if err != nil {
 		t.Fatal(err)
@@ -338,19 +369,20 @@ func TestSlowReaderIsCut(t *testing.T) {
 	fmt.Fprintf(conn, "GET /api/v1/stream?session=s1 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n\r\n", h.token)
 	gate := h.server.gates[classStream]
 	eventually(t, "the stream begins", func() bool { return len(gate.slots) == 1 })
-	body := `{"text":"` + strings.Repeat("x", 64<<10) + `"}`
+	text := strings.Repeat("x", 64<<10)
 	for i := 0; len(gate.slots) == 1; i++ {
 		if i > 2000 {
 			t.Fatal("a reader that does not read is not cut")
 		}
-		h.log.add("s1", store.TextDelta, body)
-		time.Sleep(time.Millisecond)
+		h.say("s1", text)
 	}
 	// The log has it all: it resumes where it was.
-	r := h.open(t, "?session=s1&cursor=g1.1")
+	r := h.open(t, "?session=s1&cursor="+start)
 	defer r.close()
-	if e, _ := r.nextEvent(t); e.ID != 2 {
-		t.Fatalf("event %d", e.ID)
+	for {
+		if e, _ := r.nextEvent(t); e.Kind == store.TextDelta {
+			break
+		}
 	}
 }
 
@@ -369,7 +401,7 @@ func TestStreamsLeaveNoDescriptors(t *testing.T) {
 		t.Skip("no /proc: descriptors cannot be counted here")
 	}
 	h := newHost(t)
-	h.log.add("s1", store.SessionCreated, `{}`)
+	h.session("s1")
 	count := func() int {
 		entries, err := os.ReadDir("/proc/self/fd")
 		if err != nil {
@@ -386,9 +418,9 @@ func TestStreamsLeaveNoDescriptors(t *testing.T) {
 	for i := range readers {
 		readers[i] = h.open(t, "?session=s1")
 	}
-	h.log.add("s1", store.TextDelta, `{}`)
+	said := h.say("s1", "x")
 	for _, r := range readers {
-		if e, _ := r.nextEvent(t); e.ID != 2 {
+		if e, _ := r.nextEvent(t); e.ID != said.ID {
 			t.Fatalf("event %d", e.ID)
 		}
 	}

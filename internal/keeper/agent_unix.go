@@ -39,6 +39,12 @@ type agent struct {
 func startAgent(l *life) (*agent, error) {
 	a := &agent{mark: l.Mark, gone: make(chan struct{})}
 	env := agentEnv(l)
+	// The fork would name the program where it means the folder.
+	if info, err := os.Stat(l.Dir); err != nil {
+		return nil, fmt.Errorf("enter the agent's folder: %w", err)
+	} else if !info.IsDir() {
+		return nil, fmt.Errorf("enter the agent's folder: %w", &os.PathError{Op: "chdir", Path: l.Dir, Err: syscall.ENOTDIR})
+	}
 	path, err := lookPath(l.Command[0], env, l.Dir)
 	if err != nil {
 		return nil, err

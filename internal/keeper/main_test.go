@@ -38,6 +38,8 @@ func TestMain(m *testing.M) {
 			os.Exit(0)
 		}
 	}
+	// The race detector lets each process wait a second before it exits.
+	os.Setenv("GORACE", "atexit_sleep_ms=0")
 	goleak.VerifyTestMain(m)
 }
 
@@ -108,9 +110,9 @@ func agentMain(flags []string) int {
 			b, _ := json.Marshal(fds)
 			fmt.Fprintln(out, string(b))
 		case "limit":
-			var lim syscall.Rlimit
-			syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim)
-			fmt.Fprintln(out, lim.Cur)
+			// Go raises its own, and gives children what it was given.
+			b, _ := exec.Command("/bin/sh", "-c", "ulimit -n").Output()
+			out.Write(b)
 		case "ids":
 			sid, _, _ := syscall.Syscall(syscall.SYS_GETSID, 0, 0, 0)
 			fmt.Fprintln(out, os.Getpid(), syscall.Getpgrp(), sid)
@@ -155,7 +157,7 @@ func beginIn(t *testing.T, dir string, change func(*Spec), flags ...string) *lif
 	spec := Spec{
 		Session: "s1", Epoch: "e1", Mark: fmt.Sprintf("test:%d:%s", os.Getpid(), dir),
 		Command: append([]string{exe, "agent"}, flags...), Dir: t.TempDir(),
-		Env: []string{"PATH=" + os.Getenv("PATH"), "GIVEN=1", "HOLDFAST_FAILPOINT=x=kill"},
+		Env: []string{"PATH=" + os.Getenv("PATH"), "GIVEN=1", "GORACE=" + os.Getenv("GORACE"), "HOLDFAST_FAILPOINT=x=kill"},
 	}
 	if change != nil {
 		change(&spec)

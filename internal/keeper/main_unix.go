@@ -334,10 +334,11 @@ func (k *keeper) endAgent(outDone <-chan struct{}) (left []proc.Info) {
 	case over(afterEOF):
 	default:
 		k.inbox.abort()
-		a.signalGroup(syscall.SIGTERM)
-		if !over(afterTERM) {
-			a.signalGroup(syscall.SIGKILL)
+		if !k.isForced() {
+			a.signalGroup(syscall.SIGTERM)
+			over(afterTERM)
 		}
+		a.signalGroup(syscall.SIGKILL)
 	}
 	return a.sweep()
 }
@@ -354,6 +355,12 @@ func (k *keeper) end(reason string, force bool) {
 		k.force = true
 		close(k.forced)
 	}
+}
+
+func (k *keeper) isForced() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.force
 }
 
 func (k *keeper) endReason() string {

@@ -89,6 +89,14 @@ func fork(exe, dir string, lock *os.File, spec Spec) (proc.ID, error) {
 		return proc.ID{}, fmt.Errorf("open keeper's log: %w", err)
 	}
 	defer log.Close()
+	// What somebody opened without the mark must not live on in a keeper. The
+	// lock is for an exec of this process, which copies descriptors under it.
+	syscall.ForkLock.RLock()
+	err = proc.CloseOnExecFrom(3)
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return proc.ID{}, err
+	}
 	p, err := os.StartProcess(exe, []string{exe, "keeper", dir}, &os.ProcAttr{
 		Dir:   "/",
 		Env:   keeperEnv(os.Environ(), spec.Mark),

@@ -361,7 +361,10 @@ function end(s, run, reason, detail) {
   state.run = '';
   state.reason = reason;
   emit(s, 'run.ended', { run, reason, detail }, run);
-  if (reason !== 'end_turn' && state.queue.length) state.paused = true;
+  if (reason !== 'end_turn' && state.queue.length) {
+    state.paused = true;
+    emit(s, 'queue.changed', { paused: true, queue: state.queue });
+  }
   changed(s);
   if (!state.paused) next(s);
 }
@@ -412,6 +415,10 @@ const routes = [
     const before = Number(q.get('before')) || Infinity;
     const all = itemsOf(m[1]).filter((item) => item.seq < before);
     return [200, { items: all.slice(-(Number(q.get('limit')) || 50)), cursor: cursor(), seq: sessions.get(m[1]).seq }];
+  }],
+  ['GET', /^\/api\/v1\/sessions\/([^/]+)\/events$/, (m, q) => {
+    const after = Number(q.get('after')) || 0;
+    return [200, { events: log.filter((e) => e.session === m[1] && e.seq > after).slice(0, Number(q.get('limit')) || 1000), last: sessions.get(m[1])?.seq ?? 0 }];
   }],
   ['POST', /^\/api\/v1\/sessions\/([^/]+)\/messages$/, (m, q, body) => {
     const s = sessions.get(m[1]);

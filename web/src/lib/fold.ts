@@ -10,6 +10,7 @@ import type {
   NoticeBody,
   PlanEntry,
   ToolBody,
+  TextContent,
   ToolContent,
   UserBody,
 } from './types';
@@ -93,6 +94,20 @@ export function fromSnapshot(session: string, page: ItemsPage, before?: View): V
   return view;
 }
 
+/**
+ * The view with what a snapshot of items does not say, from the last events before it: how runs began and ended, the
+ * queue, the agent's state, the usage. Items are left alone, they hold these events already.
+ */
+export function withTail(view: View, tail: LogEvent[]): View {
+  const draft = new Draft(view);
+  for (const event of tail) {
+    if (event.session === view.session && event.seq <= view.seq && TAIL_KINDS.has(event.kind)) draft.apply(event);
+  }
+  return draft.view;
+}
+
+const TAIL_KINDS = new Set(['run.queued', 'run.started', 'run.ended', 'queue.changed', 'agent.state', 'agent.options', 'usage']);
+
 /** The view with an older page put before what it has. */
 export function withOlder(view: View, older: Item[]): View {
   const have = new Set(view.items.map((item) => item.id));
@@ -104,9 +119,7 @@ export function fold(view: View, events: LogEvent[]): View {
   const draft = new Draft(view);
   for (const event of events) {
     if (event.session !== view.session || event.seq <= draft.view.seq) continue;
-    if (draft.view.seq > 0 && event.seq > draft.view.seq + 1) {
-      draft.view.gap = true;
-    }
+    if (event.seq > draft.view.seq + 1) draft.view.gap = true;
     draft.view.seq = event.seq;
     draft.apply(event);
   }
@@ -160,7 +173,8 @@ class Draft {
       case 'approval.resolved': {
         const item = this.edit(String(body.item));
         if (item?.kind === 'approval') {
-          item.body = { ...item.body, ...(without(body, 'item') as Partial<Approval>) };
+          const { state, chosen, by, answered_at, reason } = body as Partial<Approval>;
+          item.body = { ...item.body, state: state ?? 'answered', chosen, by, answered_at, reason };
           item.open = false;
         }
         break;
@@ -294,17 +308,23 @@ class Draft {
   }
 }
 
+/** Output over this length keeps its end only, as the host's own snapshot does. */
+const INLINE_MAX = 256 * 1024;
+const INLINE_END = 64 * 1024;
+
+/** The content with text added to one of its entries; an index behind the last one makes a new one. */
 function appendText(content: ToolContent[], index: number, text: string): ToolContent[] {
+  if (index < 0) return content;
   const next = [...content];
-  const entry = next[index] as { type: string; content?: { type: string; text?: string } } | undefined;
-  if (entry?.type === 'content' && entry.content?.type === 'text') {
-    next[index] = {
-      type: 'content',
-      content: { ...entry.content, text: (entry.content.text ?? '') + text },
-    } as ToolContent;
-  } else if (!entry && index === next.length) {
-    next.push({ type: 'content', content: { type: 'text', text } });
-  }
+  const at = Math.min(index, next.length);
+  const entry = (next[at] ?? { type: 'content', content: { type: 'text', text: '' } }) as TextContent;
+  if (entry.type !== 'content' || entry.content?.type !== 'text') return next;
+  const whole = (entry.content.text ?? '') + text;
+  const size = (entry.truncated ? (entry.size ?? 0) : (entry.content.text ?? '').length) + text.length;
+  next[at] =
+    size > INLINE_MAX
+      ? { ...entry, content: { ...entry.content, text: whole.slice(-INLINE_END) }, truncated: true, size }
+      : { ...entry, content: { ...entry.content, text: whole } };
   return next;
 }
 

@@ -96,6 +96,13 @@ export function compact(n: number): string {
   return `${(n / 1_000_000).toFixed(1)} M`;
 }
 
+/** 1.2 MB */
+export function bytes(n: number): string {
+  if (n < 1000) return `${n} B`;
+  if (n < 1_000_000) return `${Math.round(n / 1000)} kB`;
+  return `${(n / 1_000_000).toFixed(1)} MB`;
+}
+
 export function plural(n: number, one: string, many = `${one}s`): string {
   return `${count(n)} ${n === 1 ? one : many}`;
 }

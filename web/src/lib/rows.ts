@@ -6,7 +6,8 @@ import { toolRuns } from './tools';
 import type { Item, SessionRow, ToolItem, UserItem } from './types';
 
 export type Row =
-  | { key: string; kind: 'item'; item: Item; live: boolean }
+  /** removed: a message that was taken out of the queue; no agent heard it. */
+  | { key: string; kind: 'item'; item: Item; live: boolean; removed?: boolean }
   | { key: string; kind: 'group'; items: ToolItem[]; live: boolean }
   | { key: string; kind: 'end'; run: string; reason: string; detail: string; at: string; question: UserItem | null };
 
@@ -44,7 +45,9 @@ export function transcript(view: View, session: SessionRow | null): Transcript {
       group.push(item);
     } else {
       flush();
-      rows.push({ key: item.id, kind: 'item', item, live: item.run === current && current !== '' });
+      const removed = item.kind === 'user' && neverRan(view, items, item);
+      rows.push({ key: item.id, kind: 'item', item, live: item.run === current && current !== '', removed });
+      if (removed) return;
     }
     if (item.run && lastOfRun.get(item.run) === i) {
       const end = endOf(view, session, item.run, items, i);
@@ -56,6 +59,12 @@ export function transcript(view: View, session: SessionRow | null): Transcript {
   });
   flush();
   return { rows, queue };
+}
+
+function neverRan(view: View, items: Item[], message: UserItem): boolean {
+  const run = view.runs[message.run];
+  if (!run || run.state !== 'ended' || run.reason !== 'cancelled' || run.startedAt) return false;
+  return !items.some((item) => item.run === message.run && item.id !== message.id);
 }
 
 function foldable(item: ToolItem): boolean {
@@ -75,10 +84,10 @@ function endOf(view: View, session: SessionRow | null, run: string, items: Item[
   if (!session || session.run === run) return null;
   const isLast = !items.slice(i + 1).some((item) => item.run && item.run !== run);
   if (!isLast) return null;
-  if (session.state === 'interrupted') return { reason: 'interrupted', detail: session.reason ?? '', at: session.last_at };
-  if (session.state === 'failed') return { reason: 'error', detail: session.reason ?? '', at: session.last_at };
+  if (session.state === 'interrupted') return { reason: 'interrupted', detail: '', at: '' };
+  if (session.state === 'failed') return { reason: 'error', detail: '', at: '' };
   if (session.reason && !ORDINARY.has(session.reason) && /^[a-z_]+$/.test(session.reason)) {
-    return { reason: session.reason, detail: '', at: session.last_at };
+    return { reason: session.reason, detail: '', at: '' };
   }
   return null;
 }

@@ -145,6 +145,12 @@ export class Stream {
       this.listener.unauthorized();
       return;
     }
+    if (problem?.status === 404 && this.sessions.length > 0) {
+      // One of the sessions is gone; its page says so, and the list must go on.
+      this.sessions = [];
+      this.connect();
+      return;
+    }
     const ceiling = Math.min(MAX_DELAY, FIRST_DELAY * 2 ** this.failures++);
     const delay = Math.max((problem?.retryAfter ?? 0) * 1000, ceiling / 2 + (Math.random() * ceiling) / 2);
     this.listener.lost(Date.now() + delay, problem);

@@ -3,7 +3,7 @@
 
 import type { IconName } from './icons';
 import { relativePath } from './format';
-import type { ToolBody, ToolContent } from './types';
+import type { TextContent, ToolBody, ToolContent } from './types';
 
 const VERBS: Record<string, [now: string, past: string, icon: IconName]> = {
   read: ['Reading', 'Read', 'read'],
@@ -91,7 +91,8 @@ export function outputOf(tool: ToolBody): string {
   return stripAnsi(parts.filter((part) => part !== '').join('\n')).replace(/\s+$/, '');
 }
 
-function unfence(text: string): string {
+/** A text without the one fence that encloses it. */
+export function unfence(text: string): string {
   const match = /^\s*(`{3,})[^\n`]*\n([\s\S]*?)\n?\1\s*$/.exec(text);
   return match ? match[2]! : text;
 }
@@ -99,6 +100,16 @@ function unfence(text: string): string {
 function stripAnsi(text: string): string {
   // eslint-disable-next-line no-control-regex
   return text.replace(/\u001b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)|[@-Z\\-_])/g, '').replace(/\r\n/g, '\n');
+}
+
+/** How long the whole output is, where only its end is here; else 0. */
+export function truncatedSize(tool: ToolBody): number {
+  let size = 0;
+  for (const entry of tool.content ?? []) {
+    const text = entry as TextContent;
+    if (text.truncated) size += text.size ?? 0;
+  }
+  return size;
 }
 
 /** The exit code of a command, where the agent tells it. */

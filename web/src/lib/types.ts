@@ -37,6 +37,17 @@ export interface Me {
   kind?: string;
   version?: string;
   csrf?: string;
+  /** A password is set. */
+  password?: boolean;
+}
+
+/** A browser that is logged in, or a token. */
+export interface Device {
+  id: string;
+  kind: string;
+  name: string;
+  last_used?: string;
+  current: boolean;
 }
 
 export interface LogEvent {
@@ -60,13 +71,22 @@ export interface TextBody {
   ended_at?: string;
 }
 
+/** Text of a tool. Of a very long one only the end is here, and size says how long the whole is. */
+export interface TextContent {
+  type: 'content';
+  content: { type: string; text?: string; [key: string]: unknown };
+  truncated?: boolean;
+  size?: number;
+}
+
 /** One entry of a tool's content, in ACP's own shape. */
 export type ToolContent =
-  | { type: 'content'; content: { type: string; text?: string; [key: string]: unknown } }
+  | TextContent
   | { type: 'diff'; path: string; oldText?: string | null; newText: string }
   | { type: string; [key: string]: unknown };
 
-export type ToolStatus = 'pending' | 'in_progress' | 'completed' | 'failed' | 'cancelled';
+/** unknown: the agent ended its turn and never said. */
+export type ToolStatus = 'pending' | 'in_progress' | 'completed' | 'failed' | 'cancelled' | 'unknown';
 
 export interface ToolBody {
   tool_call_id: string;
@@ -152,6 +172,8 @@ export interface ItemsPage {
   items: Item[];
   cursor: string;
   seq: number;
+  /** There may be older items. */
+  more?: boolean;
 }
 
 export interface Folders {
@@ -159,4 +181,5 @@ export interface Folders {
   parent?: string;
   folders: { name: string; path: string }[];
   recent?: string[];
+  more?: boolean;
 }

@@ -11,10 +11,10 @@ export interface StateWords {
   tone: '' | 'wait' | 'live' | 'bad';
 }
 
-export function stateWords(row: SessionRow): StateWords {
+export function stateWords(row: SessionRow, question?: Approval): StateWords {
   switch (row.state) {
     case 'waiting':
-      return { name: 'Waiting for you', line: row.waiting > 1 ? `${row.waiting} questions` : 'Asks for permission', tone: 'wait' };
+      return { name: 'Waiting for you', line: row.waiting > 1 ? `Asks ${row.waiting} questions` : asks(question), tone: 'wait' };
     case 'failed':
       return { name: 'Failed', line: withReason('Failed', row.reason), tone: 'bad' };
     case 'interrupted':
@@ -29,9 +29,15 @@ export function stateWords(row: SessionRow): StateWords {
   }
 }
 
+function asks(question?: Approval): string {
+  if (question?.detail?.command) return 'Asks to run a command';
+  if (question?.detail?.diff?.length) return 'Asks to change a file';
+  return 'Asks for permission';
+}
+
 function withReason(state: string, reason?: string): string {
-  if (!reason || reason.toLowerCase() === state.toLowerCase() || reason === 'error') return state;
-  return reason.includes(' ') ? `${state}: ${reason}` : state;
+  // A code says what the state says already; words say more.
+  return reason?.includes(' ') ? `${state}: ${reason}` : state;
 }
 
 export function endWords(reason: string): { title: string; tone: 'bad' | 'wait' | '' } {
@@ -54,7 +60,7 @@ export function endWords(reason: string): { title: string; tone: 'bad' | 'wait' 
 }
 
 export function approvalVerb(approval: Approval): string {
-  if (approval.state === 'pending') return 'Waiting';
+  if (approval.state === 'pending') return 'Asked';
   if (approval.state === 'expired') return 'Expired';
   if (approval.state === 'cancelled') return 'Cancelled';
   const option = approval.options.find((each) => each.id === approval.chosen);

@@ -2,6 +2,7 @@
 // main.ts; the stream's events enter here and nowhere else.
 
 import { get, post, Problem, setCSRF, explain } from '../lib/api';
+import type { AgentOptions } from '../lib/fold';
 import { dayGroup } from '../lib/format';
 import { drop, read, readJSON, write } from '../lib/storage';
 import { Stream } from '../lib/stream';
@@ -202,7 +203,7 @@ export class App {
       }, 3000);
       return;
     }
-    if (this.session && !this.row) void this.fetchRow(this.session.id);
+    if (this.session) void this.fetchRow(this.session.id);
     await Promise.all([this.session?.load(), this.loadAgents(), this.loadApprovals()]);
     this.outbox.kick(true);
   }
@@ -281,7 +282,7 @@ export class App {
       if (this.rowsLoaded) {
         this.stream.follow(this.followed());
         void session.load();
-        if (!this.rowOf(id)) void this.fetchRow(id);
+        void this.fetchRow(id);
       }
     } else if (!id && this.rowsLoaded) {
       this.stream.follow([]);
@@ -294,7 +295,9 @@ export class App {
 
   private async fetchRow(id: string): Promise<void> {
     try {
-      this.upsert(await get<SessionRow>(`/api/v1/sessions/${encodeURIComponent(id)}`));
+      const { options, ...row } = await get<SessionRow & { options?: AgentOptions }>(`/api/v1/sessions/${encodeURIComponent(id)}`);
+      this.upsert(row);
+      if (options && this.session?.id === id) this.session.setOptions(options);
     } catch {
       // The session's own snapshot says what is wrong with it.
     }
@@ -429,6 +432,10 @@ export class App {
 
   rowOf(id: string): SessionRow | null {
     return this.rows.find((row) => row.id === id) ?? null;
+  }
+
+  questionOf(session: string): Approval | undefined {
+    return this.approvals.find((approval) => approval.session === session);
   }
 
   get row(): SessionRow | null {

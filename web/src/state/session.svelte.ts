@@ -1,11 +1,13 @@
 // One open session: its snapshot, the events after it, and what a person asked of it and has not seen done.
 
 import { get, post, Problem } from '../lib/api';
-import { emptyView, fold, fromSnapshot, withOlder, type View } from '../lib/fold';
+import { emptyView, fold, fromSnapshot, withOlder, withTail, type View } from '../lib/fold';
 import { readJSON, write } from '../lib/storage';
 import type { ItemsPage, LogEvent } from '../lib/types';
 
 const PAGE = 100;
+/** How many of the last events tell what a snapshot of items does not. */
+const TAIL = 200;
 
 interface Seen {
   seq: number;
@@ -46,11 +48,12 @@ export class OpenSession {
     this.loading = abort;
     try {
       const page = await get<ItemsPage>(`${this.path}/items?limit=${PAGE}`, abort.signal);
+      const tail = await this.tail(page.seq, abort.signal);
       if (abort.signal.aborted) return;
       // The stream may already be past the snapshot of a reload.
       if (!this.loaded || page.seq >= this.view.seq || this.view.gap) {
-        this.view = fromSnapshot(this.id, page, this.loaded ? this.view : undefined);
-        this.hasOlder = page.items.length >= PAGE;
+        this.view = withTail(fromSnapshot(this.id, page, this.loaded ? this.view : undefined), tail);
+        this.hasOlder = page.more ?? page.items.length >= PAGE;
       }
       this.problem = null;
       const early = this.early;
@@ -65,6 +68,21 @@ export class OpenSession {
     }
   }
 
+  private async tail(seq: number, signal: AbortSignal): Promise<LogEvent[]> {
+    try {
+      const after = Math.max(0, seq - TAIL);
+      return (await get<{ events: LogEvent[] }>(`${this.path}/events?after=${after}&limit=${TAIL}`, signal)).events ?? [];
+    } catch {
+      // The transcript stands without it: only the end of the last run has fewer words.
+      return [];
+    }
+  }
+
+  /** What the agent lets a person choose, as the session's detail has it. */
+  setOptions(options: View['options']): void {
+    if (Object.keys(this.view.options).length === 0) this.view = { ...this.view, options };
+  }
+
   async loadOlder(): Promise<void> {
     const first = this.view.items[0];
     if (!first || this.loadingOlder || !this.hasOlder) return;
@@ -72,7 +90,7 @@ export class OpenSession {
     try {
       const page = await get<ItemsPage>(`${this.path}/items?limit=${PAGE}&before=${first.seq}`);
       this.view = withOlder(this.view, page.items);
-      this.hasOlder = page.items.length >= PAGE;
+      this.hasOlder = page.more ?? page.items.length >= PAGE;
     } catch (error) {
       if (error instanceof Problem) this.onError(error);
     } finally {

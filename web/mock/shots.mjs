@@ -1,0 +1,113 @@
+// Pictures of the page at both sizes and themes, into tmp/shots, against the mock server. Fails on any error in the
+// browser's console: a blocked style or script is one.
+//
+//   npm run build && npm run shots [-- name…]     CHROMIUM: path of the browser
+
+import { spawn } from 'node:child_process';
+import { mkdir } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+
+const out = fileURLToPath(new URL('../../tmp/shots', import.meta.url));
+const mock = fileURLToPath(new URL('./server.mjs', import.meta.url));
+const only = process.argv.slice(2);
+
+async function host(port, ...args) {
+  const child = spawn(process.execPath, [mock, '--port', String(port), ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+  await new Promise((done) => child.stdout.once('data', done));
+  return { url: `http://127.0.0.1:${port}`, stop: () => child.kill() };
+}
+
+const open = async (page, title) => {
+  await page.goto(page.host);
+  await page.locator('a:visible', { hasText: title }).first().click();
+  await page.locator('textarea').waitFor();
+  await page.waitForTimeout(700);
+};
+
+const scenes = {
+  home: async (page) => void (await page.goto(page.host)),
+  chat: (page) => open(page, 'Jitter for webhook'),
+  interrupted: (page) => open(page, 'Flaky TestLease'),
+  rich: (page) => open(page, 'Release notes'),
+  queued: (page) => open(page, 'Rename tenant_id'),
+  failed: (page) => open(page, 'Renew the wildcard'),
+  'needs-you': async (page) => void (await page.goto(`${page.host}/needs-you`)),
+  settings: async (page) => void (await page.goto(`${page.host}/settings`)),
+  host: async (page) => void (await page.goto(`${page.host}/host`)),
+  new: async (page) => {
+    await page.goto(`${page.host}/new`);
+    await page.locator('.chip').first().waitFor();
+  },
+  folders: async (page) => {
+    await page.goto(`${page.host}/new`);
+    await page.locator('.chip').first().waitFor();
+    await page.getByRole('button', { name: 'Change' }).click();
+  },
+  permission: async (page) => {
+    await open(page, 'Jitter for webhook');
+    const review = page.locator('.askbar');
+    if (await review.isVisible()) await review.click();
+  },
+  panel: async (page) => {
+    await open(page, 'Jitter for webhook');
+    const bar = page.locator('.planbar');
+    if (await bar.isVisible()) await bar.click();
+  },
+  login: async (page) => {
+    await page.goto(`${page.outHost}/#link=stale`);
+    await page.locator('#login-note > span').waitFor();
+  },
+};
+
+await mkdir(out, { recursive: true });
+const inside = await host(8791);
+const outside = await host(8792, '--out');
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+});
+let errors = 0;
+try {
+  for (const [width, height] of [[1440, 900], [390, 844]]) {
+    for (const scheme of ['light', 'dark']) {
+      const phone = width < 768;
+      const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme, deviceScaleFactor: phone ? 2 : 1, hasTouch: phone, isMobile: phone });
+      for (const [name, scene] of Object.entries(scenes)) {
+        if (only.length && !only.includes(name)) continue;
+        const page = await context.newPage();
+        page.on('console', (message) => {
+          if (message.type() !== 'error' || message.text().includes('401')) return;
+          errors++;
+          console.error(`${name}: ${message.text()}`);
+        });
+        page.on('pageerror', (error) => {
+          errors++;
+          console.error(`${name}: ${error.stack}`);
+        });
+        Object.assign(page, { host: inside.url, outHost: outside.url });
+        try {
+          await scene(page);
+          await page.waitForTimeout(500);
+          const wide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
+          if (wide) {
+            errors++;
+            console.error(`${name}: scrolls sideways at ${width}`);
+          }
+          await page.screenshot({ path: `${out}/${name}-${width}-${scheme}.png` });
+        } catch (error) {
+          errors++;
+          console.error(`${name}: ${error.message}`);
+        }
+        await page.close();
+      }
+      await context.close();
+    }
+  }
+} finally {
+  await browser.close();
+  inside.stop();
+  outside.stop();
+}
+console.log(out);
+process.exitCode = errors ? 1 : 0;

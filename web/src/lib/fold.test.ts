@@ -1,0 +1,193 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { emptyView, fold, fromSnapshot, withOlder, withTail } from './fold';
+import type { Item, LogEvent } from './types';
+
+const S = 's1';
+
+function log(...events: [kind: string, body: unknown, run?: string][]): LogEvent[] {
+  return events.map(([kind, body, run], i) => ({
+    id: i + 1,
+    session: S,
+    seq: i + 1,
+    run: run ?? 'r1',
+    at: `2026-11-24T12:00:${String(i % 60).padStart(2, '0')}.000Z`,
+    kind,
+    body,
+  }));
+}
+
+function body<K extends Item['kind']>(items: Item[], id: string, kind: K): Extract<Item, { kind: K }>['body'] {
+  const item = items.find((each) => each.id === id);
+  if (item?.kind !== kind) throw new Error(`no ${kind} ${id}`);
+  return item.body as Extract<Item, { kind: K }>['body'];
+}
+
+describe('fold', () => {
+  it('makes and closes an item of each kind', () => {
+    const view = fold(
+      emptyView(S),
+      log(
+        ['message.user', { item: 'u', text: 'do it', client_id: 'c1' }],
+        ['run.started', { run: 'r1', item: 'u' }],
+        ['thought.delta', { item: 't', text: 'hm' }],
+        ['item.closed', { item: 't', ended_at: '2026-11-24T12:00:03.000Z' }],
+        ['tool.started', { item: 'x', tool_call_id: 'k', title: 'ls', kind: 'execute', status: 'pending' }],
+        ['tool.updated', { item: 'x', set: { status: 'in_progress', content: [{ type: 'content', content: { type: 'text', text: 'a' } }] } }],
+        ['tool.updated', { item: 'x', append: { index: 0, text: 'b\n' } }],
+        ['tool.updated', { item: 'x', append: { index: 5, text: 'second' } }],
+        ['item.closed', { item: 'x', status: 'completed', ended_at: '2026-11-24T12:00:08.000Z' }],
+        ['plan', { item: 'p', entries: [{ content: 'one', status: 'pending' }] }],
+        ['plan', { item: 'p', entries: [{ content: 'one', status: 'completed' }] }],
+        ['text.delta', { item: 'a', text: 'Hel' }],
+        ['text.delta', { item: 'a', text: 'lo' }],
+        ['notice', { item: 'n', level: 'info', text: 'restarted' }],
+        ['agent.raw', { anything: 1 }],
+        ['item.closed', { item: 'a' }],
+        ['run.ended', { run: 'r1', reason: 'end_turn' }],
+      ),
+    );
+    expect(view.items.map((item) => item.kind)).toEqual(['user', 'thought', 'tool', 'plan', 'assistant', 'notice']);
+    expect(body(view.items, 'u', 'user')).toEqual({ text: 'do it', client_id: 'c1' });
+    expect(body(view.items, 'a', 'assistant').text).toBe('Hello');
+    expect(body(view.items, 'x', 'tool')).toMatchObject({
+      status: 'completed',
+      ended_at: '2026-11-24T12:00:08.000Z',
+      content: [
+        { type: 'content', content: { type: 'text', text: 'ab\n' } },
+        { type: 'content', content: { type: 'text', text: 'second' } },
+      ],
+    });
+    expect(body(view.items, 'p', 'plan').entries[0]?.status).toBe('completed');
+    expect(view.items.filter((item) => item.kind !== 'plan').every((item) => !item.open)).toBe(true);
+    expect(view.runs.r1).toMatchObject({ state: 'ended', reason: 'end_turn', item: 'u' });
+    expect(view.seq).toBe(17);
+    expect(view.gap).toBe(false);
+  });
+
+  it('keeps an approval until it is resolved', () => {
+    const asked = { item: 'q', id: 'a1', session: S, run: 'r1', state: 'pending', title: 'Run', at: '', options: [] };
+    const events = log(['approval.requested', asked], ['approval.resolved', { item: 'q', id: 'a1', state: 'expired', answered_at: 'x', reason: 'late' }]);
+    const pending = fold(emptyView(S), events.slice(0, 1));
+    expect(body(pending.items, 'q', 'approval').state).toBe('pending');
+    const done = fold(pending, events.slice(1));
+    expect(body(done.items, 'q', 'approval')).toMatchObject({ state: 'expired', reason: 'late', title: 'Run' });
+    expect(done.items[0]?.open).toBe(false);
+  });
+
+  it('follows the queue and the agent', () => {
+    const view = fold(
+      emptyView(S),
+      log(
+        ['run.queued', { run: 'r2', item: 'u2', position: 1 }],
+        ['queue.changed', { paused: true, queue: [{ run: 'r2', item: 'u2' }, { run: 'r3', item: 'u3' }] }],
+        ['run.started', { run: 'r2', item: 'u2' }],
+        ['agent.state', { state: 'busy', text: 'thinking' }],
+        ['agent.options', { modes: { currentModeId: 'ask' }, models: null }],
+        ['agent.options', { models: { currentModelId: 'm' } }],
+        ['usage', { used: 1, size: 2, cost: null }],
+      ),
+    );
+    expect(view.queue).toEqual([{ run: 'r3', item: 'u3' }]);
+    expect(view.paused).toBe(true);
+    expect(view.agent).toEqual({ state: 'busy', text: 'thinking' });
+    expect(view.options).toEqual({ modes: { currentModeId: 'ask' }, models: { currentModelId: 'm' } });
+    expect(view.usage).toEqual({ used: 1, size: 2, cost: null });
+  });
+
+  it('drops what it has, what is of another session, and knows a gap', () => {
+    const events = log(['text.delta', { item: 'a', text: 'x' }], ['text.delta', { item: 'a', text: 'y' }], ['text.delta', { item: 'a', text: 'z' }]);
+    const once = fold(emptyView(S), events.slice(0, 2));
+    expect(body(fold(once, events.slice(0, 2)).items, 'a', 'assistant').text).toBe('xy');
+    expect(fold(once, [{ ...events[2]!, session: 'other' }]).seq).toBe(2);
+    expect(fold(once, [{ ...events[2]!, seq: 9 }]).gap).toBe(true);
+  });
+
+  it('keeps the end of an output that is too long', () => {
+    const events = log(
+      ['tool.started', { item: 'x', tool_call_id: 'k', title: 't', kind: 'execute', status: 'in_progress' }],
+      ['tool.updated', { item: 'x', append: { index: 0, text: 'a'.repeat(200 * 1024) } }],
+      ['tool.updated', { item: 'x', append: { index: 0, text: 'b'.repeat(100 * 1024) } }],
+      ['tool.updated', { item: 'x', append: { index: 0, text: 'end' } }],
+    );
+    const entry = body(fold(emptyView(S), events).items, 'x', 'tool').content?.[0] as { size: number; truncated: boolean; content: { text: string } };
+    expect(entry.truncated).toBe(true);
+    expect(entry.size).toBe(300 * 1024 + 3);
+    expect(entry.content.text.length).toBe(64 * 1024);
+    expect(entry.content.text.endsWith('bend')).toBe(true);
+  });
+
+  it('does not touch the view before', () => {
+    const events = log(['text.delta', { item: 'a', text: 'x' }], ['message.user', { item: 'u', text: 'q' }], ['text.delta', { item: 'a', text: 'y' }]);
+    const before = fold(emptyView(S), events.slice(0, 2));
+    const copy = structuredClone(before);
+    const after = fold(before, events.slice(2));
+    expect(before).toEqual(copy);
+    expect(after.items[0]).not.toBe(before.items[0]);
+    expect(after.items[1]).toBe(before.items[1]);
+  });
+});
+
+describe('snapshots', () => {
+  const item = (id: string, n: number): Item => ({ id, session: S, run: 'r', kind: 'user', seq: n, at: '', open: false, body: { text: id } });
+
+  it('put older pages before, once', () => {
+    const view = withOlder(fromSnapshot(S, { items: [item('c', 3)], cursor: 'x', seq: 3 }), [item('a', 1), item('b', 2), item('c', 3)]);
+    expect(view.items.map((each) => each.id)).toEqual(['a', 'b', 'c']);
+  });
+
+  it('learn of runs from the tail and leave the items alone', () => {
+    const events = log(['text.delta', { item: 'a', text: 'x' }], ['run.ended', { run: 'r1', reason: 'interrupted', detail: 'killed' }]);
+    const view = withTail(fromSnapshot(S, { items: [], cursor: 'x', seq: 2 }), events);
+    expect(view.items).toEqual([]);
+    expect(view.runs.r1).toMatchObject({ state: 'ended', reason: 'interrupted', detail: 'killed' });
+    expect(view.seq).toBe(2);
+  });
+});
+
+// Any log, cut anywhere, folds to the same view: that is what reconnecting relies on.
+describe('fold, for any log', () => {
+  const id = fc.constantFrom('a', 'b', 'c', 'd');
+  const event = fc.oneof(
+    fc.record({ kind: fc.constant('text.delta'), body: fc.record({ item: id, text: fc.string({ maxLength: 6 }) }) }),
+    fc.record({ kind: fc.constant('thought.delta'), body: fc.record({ item: id, text: fc.string({ maxLength: 6 }) }) }),
+    fc.record({ kind: fc.constant('message.user'), body: fc.record({ item: id, text: fc.string({ maxLength: 6 }) }) }),
+    fc.record({ kind: fc.constant('tool.started'), body: fc.record({ item: id, tool_call_id: id, title: id, kind: id, status: fc.constant('pending') }) }),
+    fc.record({
+      kind: fc.constant('tool.updated'),
+      body: fc.record({ item: id, append: fc.record({ index: fc.integer({ min: -1, max: 3 }), text: fc.string({ maxLength: 4 }) }) }),
+    }),
+    fc.record({ kind: fc.constant('item.closed'), body: fc.record({ item: id }) }),
+    fc.record({ kind: fc.constantFrom('run.queued', 'run.started', 'run.ended'), body: fc.record({ run: id, item: id }) }),
+    fc.record({ kind: fc.constant('queue.changed'), body: fc.record({ paused: fc.boolean(), queue: fc.array(fc.record({ run: id, item: id }), { maxLength: 3 }) }) }),
+    fc.record({ kind: fc.constantFrom('agent.raw', 'session.changed', 'of.tomorrow'), body: fc.constant({}) }),
+  );
+  const anyLog = fc.array(event, { maxLength: 40 }).map((events) => log(...events.map((e) => [e.kind, e.body] as [string, unknown])));
+
+  it('is the same however it is cut and repeated', () => {
+    fc.assert(
+      fc.property(anyLog, fc.array(fc.nat(40), { maxLength: 6 }), (events, cuts) => {
+        const whole = fold(emptyView(S), events);
+        let view = emptyView(S);
+        for (const cut of [...cuts].sort((a, b) => a - b)) {
+          // Each piece repeats what came before it, as a stream from an old cursor does.
+          view = fold(view, events.slice(Math.max(0, cut - 10), cut));
+          if (view.gap) view = fold(emptyView(S), events.slice(0, cut));
+        }
+        expect(fold(view, events)).toEqual(whole);
+      }),
+    );
+  });
+
+  it('has each item once, in the order of their making', () => {
+    fc.assert(
+      fc.property(anyLog, (events) => {
+        const view = fold(emptyView(S), events);
+        const ids = view.items.map((each) => each.id);
+        expect(new Set(ids).size).toBe(ids.length);
+        const seqs = view.items.map((each) => each.seq);
+        expect(seqs).toEqual([...seqs].sort((a, b) => a - b));
+      }),
+    );
+  });
+});

@@ -46,25 +46,26 @@ func (s *Store) view(ctx context.Context, fn func(*reading) error) error {
 	return s.viewLong(ctx, fn)
 }
 
+// viewLong is view without a deadline of its own. It ends when the store closes.
 func (s *Store) viewLong(ctx context.Context, fn func(*reading) error) error {
+	s.closeMu.RLock()
+	if s.closed {
+		s.closeMu.RUnlock()
+		return ErrClosed
+	}
+	s.views.Add(1)
+	s.closeMu.RUnlock()
+	defer s.views.Done()
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.ended, cancel)()
 	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
-		return s.readError(err)
+		return err
 	}
 	defer func() { _ = tx.Rollback() }() // nothing was written
-	return s.readError(fn(&reading{s: s, ctx: ctx, tx: tx}))
-}
-
-func (s *Store) readError(err error) error {
-	if err == nil {
-		return nil
-	}
-	s.closeMu.RLock()
-	defer s.closeMu.RUnlock()
-	if s.closed {
-		return errors.Join(ErrClosed, err)
-	}
-	return err
+	return fn(&reading{s: s, ctx: ctx, tx: tx})
 }
 
 func (q *reading) query(text string, args ...any) (*sql.Rows, error) {

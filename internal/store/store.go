@@ -59,8 +59,11 @@ type Store struct {
 	stmts stmtCache
 	probe atomic.Bool // a canary is under way
 
-	closeMu sync.RWMutex // held for reading while a request is handed to the writer
+	closeMu sync.RWMutex // held for reading while something is begun that Close waits for
 	closed  bool
+	views   sync.WaitGroup  // reads under way
+	ended   context.Context //nolint:containedctx // ends reads at Close
+	cancel  context.CancelFunc
 	once    sync.Once
 	closing error
 }
@@ -146,6 +149,7 @@ func (s *Store) start(ctx context.Context, bootID string) (err error) {
 		s.w.disconnect(false)
 		return err
 	}
+	s.ended, s.cancel = context.WithCancel(context.Background())
 	s.w.chores.deleting = true // what the last life left, if anything
 	go s.w.run()
 	return nil
@@ -186,8 +190,10 @@ func (s *Store) Close() error {
 		s.closed = true
 		close(s.w.requests)
 		s.closeMu.Unlock()
-		<-s.w.done
 		s.ring.close()
+		s.cancel()
+		<-s.w.done
+		s.views.Wait()
 		s.closing = s.shut()
 	})
 	return s.closing

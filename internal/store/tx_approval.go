@@ -76,7 +76,8 @@ func stateBefore(b ResolvedBody) string {
 }
 
 func (tx *Tx) insertApproval(a Approval) error {
-	options, err := encode(append([]ApprovalOption{}, a.Options...))
+	a.normalise()
+	options, err := encode(a.Options)
 	if err != nil {
 		return err
 	}
@@ -102,9 +103,7 @@ func (tx *Tx) RequestApproval(a Approval) (Approval, error) {
 		a.At = tx.now
 	}
 	a.State = ApprovalPending
-	if a.Options == nil {
-		a.Options = []ApprovalOption{}
-	}
+	a.normalise()
 	body, err := encode(a)
 	if err != nil {
 		return Approval{}, err
@@ -113,6 +112,15 @@ func (tx *Tx) RequestApproval(a Approval) (Approval, error) {
 		return Approval{}, fmt.Errorf("request approval in session %s: %w", a.Session, err)
 	}
 	return a, nil
+}
+
+// normalise makes a what its row gives back.
+func (a *Approval) normalise() {
+	if a.Options == nil {
+		a.Options = []ApprovalOption{}
+	}
+	a.At = fromMillis(millis(a.At))
+	a.ExpiresAt = fromMillisPtr(millisPtr(a.ExpiresAt))
 }
 
 // ResolveApproval appends approval.resolved and returns the approval as it is

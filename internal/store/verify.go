@@ -166,6 +166,7 @@ func (f *refold) addApproval(ev Event) error {
 		if err := json.Unmarshal(ev.Body, &a); err != nil {
 			return err
 		}
+		a.normalise()
 		f.approvals[a.ID] = a
 	case ApprovalResolved:
 		var b ResolvedBody

@@ -78,8 +78,9 @@ func newWriter(s *Store) *writer {
 // Update of it returns an error that wraps ErrCommit, and nothing of them is
 // stored. A panic in fn rolls its part back and goes on in the caller.
 //
-// fn runs in the writer's goroutine: it must be quick, must not call Update,
-// and must not keep the Tx. An Update cannot be cancelled.
+// fn runs in the writer's goroutine: it must be quick, must not call Update nor
+// end its goroutine (as testing's Fatal does), and must not keep the Tx. An
+// Update cannot be cancelled.
 func (s *Store) Update(d Durability, fn func(*Tx) error) error {
 	r := &request{durability: d, fn: fn, done: make(chan result, 1)}
 	if err := s.submit(r); err != nil {

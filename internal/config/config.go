@@ -34,8 +34,8 @@ type Config struct {
 	Addr string
 	// Home is the state folder, absolute.
 	Home string
-	// AllowedHosts are the names, without port, under which browsers may reach
-	// the host beside its own address.
+	// AllowedHosts are the names under which browsers may reach the host beside
+	// its own address; "*.example.net" stands for every name below.
 	AllowedHosts []string
 	// InsecureBind permits an address other than loopback without TLS. A
 	// password is needed as well, which only the store knows about.
@@ -268,17 +268,12 @@ func (c *Config) setHosts(flag []string, env map[string]string, path string, inF
 		if h == "" {
 			continue
 		}
-		if strings.ContainsAny(h, "/:@*? ") && !isIP(strings.Trim(h, "[]")) {
-			return errorf("%s holds %q, which is no host name. Write the name alone, without scheme, port, path or wildcard, for example mini.tailnet.ts.net", from, h)
+		if strings.ContainsAny(strings.TrimPrefix(h, "*."), "/@*? ") {
+			return errorf("%s holds %q, which is no host name. Write the name alone, without scheme and path, for example mini.tailnet.ts.net or *.tailnet.ts.net", from, h)
 		}
-		c.AllowedHosts = append(c.AllowedHosts, strings.Trim(h, "[]"))
+		c.AllowedHosts = append(c.AllowedHosts, h)
 	}
 	return nil
-}
-
-func isIP(s string) bool {
-	_, err := netip.ParseAddr(s)
-	return err == nil
 }
 
 func (c *Config) setInsecureBind(flag bool, env map[string]string, inFile bool) error {

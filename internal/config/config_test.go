@@ -83,7 +83,7 @@ func TestHomeFolder(t *testing.T) {
 func TestWholeFile(t *testing.T) {
 	home := write(t, `
 addr = "127.0.0.1:9000"
-allowed_hosts = ["Mini.tailnet.ts.net", "10.0.0.1"]
+allowed_hosts = ["Mini.tailnet.ts.net", "*.ts.net", "10.0.0.1:8787"]
 log_level = "debug"
 
 [agents.mine]
@@ -109,7 +109,7 @@ idle = "5m"
 	}
 	want := &Config{
 		Addr: "127.0.0.1:9000", Home: filepath.Join(home, ".holdfast"),
-		AllowedHosts: []string{"mini.tailnet.ts.net", "10.0.0.1"}, LogLevel: "debug",
+		AllowedHosts: []string{"mini.tailnet.ts.net", "*.ts.net", "10.0.0.1:8787"}, LogLevel: "debug",
 		Agents: map[string]Agent{
 			"mine": {Name: "Mine", Command: []string{"/bin/mine", "acp"}, Env: map[string]string{"KEY": "value"}},
 			"bare": {Name: "bare", Command: []string{"bare"}},

@@ -271,24 +271,19 @@ func (m *Manager) handover(tx *store.Tx, s store.Session, ep store.Epoch) (strin
 	if err != nil {
 		return "", fmt.Errorf("read transcript: %w", err)
 	}
-	waiting := map[string]bool{} // messages that the agent is still to get
-	if run, ok, err := tx.CurrentRun(s.ID); err != nil {
-		return "", err
-	} else if ok {
-		waiting[run.ID] = true
-	}
-	queued, err := tx.QueuedRuns(s.ID)
+	runs, err := m.Store.Runs(ctx, s.ID)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("read runs: %w", err)
 	}
-	for _, r := range queued {
-		waiting[r.ID] = true
+	had := map[string]bool{} // runs that an agent took part in
+	for _, r := range runs {
+		had[r.ID] = r.State == store.RunStateEnded && !r.StartedAt.IsZero()
 	}
 	var parts []string
 	size := 0
 	for i := len(page.Items) - 1; i >= 0 && size < handoverBytes; i-- {
 		it := page.Items[i]
-		if waiting[it.Run] {
+		if !had[it.Run] {
 			continue
 		}
 		var body struct {

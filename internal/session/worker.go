@@ -268,6 +268,19 @@ func (w *worker) conclude(ep store.Epoch, how ending) {
 		return
 	}
 	if how.mismatch == "" {
+		// How far the log has come was read before the link served.
+		err := w.m.commit(w.m.ctx, store.Relaxed, func(tx *store.Tx) error {
+			e, err := tx.Epoch(ep.Name)
+			if err == nil {
+				ep = e
+			}
+			return err
+		})
+		if err != nil {
+			w.log.Error("read epoch", "epoch", ep.Name, "err", err)
+			w.pause(time.Second)
+			return
+		}
 		l := newLink(w, ep)
 		if err := l.drain(dir); err != nil {
 			if w.m.ctx.Err() != nil {

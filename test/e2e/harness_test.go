@@ -94,12 +94,12 @@ func newWorld(t *testing.T, env agentEnv, config string) *world {
 		t.Fatal(err)
 	}
 	w := &world{t: t, home: filepath.Join(dir, "home"), work: filepath.Join(dir, "work"), log: filepath.Join(dir, "agent.log"), out: &syncBuffer{}}
-	for _, d := range []string{w.home, w.work} {
+	for _, d := range []string{w.home, w.work, filepath.Join(dir, "state")} {
 		if err := os.Mkdir(d, 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
-	vars := fmt.Sprintf("SCRIPT_AGENT_LOG = %q, SCRIPT_AGENT_STATE = %q", w.log, filepath.Join(dir, "agent.state"))
+	vars := fmt.Sprintf("SCRIPT_AGENT_LOG = %q, SCRIPT_AGENT_STATE = %q", w.log, filepath.Join(dir, "state"))
 	for k, v := range env {
 		vars += fmt.Sprintf(", %s = %q", k, v)
 	}
@@ -108,6 +108,9 @@ func newWorld(t *testing.T, env agentEnv, config string) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		if t.Failed() {
+			w.dump()
+		}
 		w.stopAll()
 		if left := w.marked(); len(left) > 0 {
 			t.Errorf("left running at the end: %v", left)
@@ -121,6 +124,26 @@ func newWorld(t *testing.T, env agentEnv, config string) *world {
 		_ = os.RemoveAll(dir)
 	})
 	return w
+}
+
+// dump shows the log of every session, texts left out.
+func (w *world) dump() {
+	var page struct{ Sessions []sessionRow }
+	if w.base == "" || w.call("GET", "/api/v1/sessions", nil, &page) != nil {
+		return
+	}
+	for _, s := range page.Sessions {
+		var log struct{ Events []event }
+		if w.call("GET", "/api/v1/sessions/"+s.ID+"/events?after=0&limit=1000", nil, &log) != nil {
+			continue
+		}
+		for _, e := range log.Events {
+			if e.Kind == "text.delta" || e.Kind == "session.changed" {
+				continue
+			}
+			w.t.Logf("%s %d %s %s %.300s", s.ID, e.Seq, e.Kind, e.Run, e.Body)
+		}
+	}
 }
 
 func tail(s string, n int) string {

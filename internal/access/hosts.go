@@ -36,7 +36,7 @@ func NewHosts(addr string, allowed []string) (*Hosts, error) {
 			h.suffixes = append(h.suffixes, "."+rest)
 			continue
 		}
-		if name == "" || strings.ContainsAny(name, "*/ @") {
+		if name == "" || strings.ContainsAny(a, "*/ @") {
 			return nil, fmt.Errorf("read allowed_hosts: %q is not a host name: write it like box.example.org or *.example.ts.net, without http://", a)
 		}
 		h.allowed[name] = true

@@ -60,6 +60,7 @@ func (s *Server) routes() http.Handler {
 	s.streamRoute(api)
 	s.approvalRoutes(api)
 	s.folderRoutes(api)
+	s.attachmentRoutes(api)
 	s.loginRoutes(api)
 
 	document := sync.OnceValues(func() ([]byte, error) { return json.Marshal(api.OpenAPI()) })

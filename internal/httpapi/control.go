@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -187,7 +188,7 @@ func NewControl(s *Server, h Host) http.Handler {
 	return s.outer(s.admit(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := context.WithValue(r.Context(), keyIdentity, access.Identity{Kind: access.KindLocal, Name: "the command line"})
 		r = r.WithContext(ctx)
-		if _, pattern := mux.Handler(r); pattern == "" {
+		if !strings.HasPrefix(r.URL.Path, "/control/") {
 			s.api.ServeHTTP(w, r)
 			return
 		}

@@ -19,29 +19,27 @@ import (
 // The codes of errors that arise here. Those of the heart are named in package
 // session; the table below has them all.
 const (
-	codeInvalidJSON     = "invalid_json"
-	codeInvalidRequest  = "invalid_request"
-	codeBodyTooLarge    = "body_too_large"
-	codeBodyTimeout     = "body_timeout"
-	codeMediaType       = "unsupported_media_type"
-	codeMethod          = "method_not_allowed"
-	codeNoRoute         = "no_such_route"
-	codeLoginRequired   = "login_required"
-	codeLoginDenied     = "login_denied"
-	codeTooManyLogins   = "too_many_logins"
-	codeForeignOrigin   = "foreign_origin"
-	codeUnknownHost     = "unknown_host"
-	codeOverloaded      = "overloaded"
-	codeUnknownCursor   = "unknown_cursor"
-	codeNoFolder        = "folder_not_found"
-	codeFolderDenied    = "folder_denied"
-	codeFolderExists    = "folder_exists"
-	codeNeedVersion     = "version_required"
-	codeTimeout         = "timeout"
-	codeInternal        = "internal"
-	codeUnsupported     = "not_supported"
-	codeWeakPassword    = "weak_password"
-	codeTypeNotAccepted = "attachment_type"
+	codeInvalidJSON    = "invalid_json"
+	codeInvalidRequest = "invalid_request"
+	codeBodyTooLarge   = "body_too_large"
+	codeBodyTimeout    = "body_timeout"
+	codeMediaType      = "unsupported_media_type"
+	codeMethod         = "method_not_allowed"
+	codeNoRoute        = "no_such_route"
+	codeLoginRequired  = "login_required"
+	codeLoginDenied    = "login_denied"
+	codeTooManyLogins  = "too_many_logins"
+	codeForeignOrigin  = "foreign_origin"
+	codeUnknownHost    = "unknown_host"
+	codeOverloaded     = "overloaded"
+	codeUnknownCursor  = "unknown_cursor"
+	codeNoFolder       = "folder_not_found"
+	codeFolderDenied   = "folder_denied"
+	codeFolderExists   = "folder_exists"
+	codeNeedVersion    = "version_required"
+	codeTimeout        = "timeout"
+	codeInternal       = "internal"
+	codeWeakPassword   = "weak_password"
 )
 
 // problemKind is what is the same for every occurrence of a code.
@@ -84,13 +82,11 @@ var problems = map[string]problemKind{
 	session.CodeVersionConflict:   {412, "Somebody else changed it first", "Read it again, then send the change with its version in If-Match."},
 	codeBodyTooLarge:              {413, "The body is too large", "The detail gives the limit. Long texts belong into a file of the session's folder or an attachment."},
 	codeMediaType:                 {415, "The body's type is not taken here", "Send JSON with `Content-Type: application/json`."},
-	codeTypeNotAccepted:           {415, "Attachments of this type are not taken", "The detail says which types are."},
 	codeUnknownHost:               {421, "The host is not known by that name", "Open it by 127.0.0.1 or localhost, or put the name into allowed_hosts in config.toml and restart."},
 	codeInvalidRequest:            {422, "A part of the request is wrong", "`errors` lists each part that is wrong and why."},
 	codeNeedVersion:               {428, "If-Match is missing", "Send the session's version in If-Match, so that two devices do not overwrite each other."},
 	codeTooManyLogins:             {429, "Too many attempts to log in", "Wait as long as Retry-After says."},
 	codeInternal:                  {500, "Something broke inside the host", "The host's log has the cause under the instance that the answer names."},
-	codeUnsupported:               {501, "This host cannot do that yet", "The detail says what is missing."},
 	session.CodeAgentMissing:      {503, "The agent is not installed or cannot start", "The detail says what is missing; `holdfast doctor` checks it."},
 	session.CodeQueueFull:         {503, "Too many messages wait", "Wait until some have been answered, or cancel them."},
 	session.CodeStopping:          {503, "The host is stopping", "Try again in a few seconds: a supervisor starts it again."},

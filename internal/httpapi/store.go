@@ -25,5 +25,4 @@ type Store interface {
 	Attachment(ctx context.Context, id string) (store.Attachment, error)
 }
 
-// FromStore is the store as the server reads it.
-func FromStore(s *store.Store) Store { return s }
+var _ Store = (*store.Store)(nil)

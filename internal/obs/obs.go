@@ -165,13 +165,3 @@ func (f *folding) WithAttrs(a []slog.Attr) slog.Handler {
 func (f *folding) WithGroup(name string) slog.Handler {
 	return &folding{Handler: f.Handler.WithGroup(name), state: f.state}
 }
-
-// SetLevel switches the level: debug, info, warn or error.
-func (l *Log) SetLevel(name string) error {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(name)); err != nil {
-		return fmt.Errorf("set log level: %q is not one of debug, info, warn, error", name)
-	}
-	l.Level.Set(level)
-	return nil
-}

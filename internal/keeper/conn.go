@@ -339,7 +339,8 @@ func (c *Conn) End(force bool) error { return c.send(jsonFrame(frameEnd, msgEnd{
 func (c *Conn) Leave() error { return c.send(jsonFrame(frameLeave, struct{}{})) }
 
 // Processes lists the agent's process tree: the agent and its descendants,
-// those that were orphaned too (on Linux).
+// those that were orphaned too (on Linux). While records are not taken by Next
+// the answer may wait behind them.
 func (c *Conn) Processes(ctx context.Context) ([]proc.Info, error) {
 	ch := make(chan msgTree, 1)
 	c.mu.Lock()

@@ -71,7 +71,7 @@ type Spec struct {
 	// HOLDFAST_MARK and TMPDIR.
 	Env []string `json:"env"`
 
-	SpoolCap    int64  `json:"spool_cap"`    // bytes on disk over which the agent is not read; 0: 1 GiB
+	SpoolCap    int64  `json:"spool_cap"`    // bytes on disk over which the agent is not read; 0: 1 GiB, or 5 % of the free disk where that is less
 	SegmentSize int64  `json:"segment_size"` // bytes after which a segment is closed; 0: 8 MiB
 	Leases      Leases `json:"leases"`
 	NoFile      uint64 `json:"no_file"` // the agent's descriptor limit; 0: 4096
@@ -79,6 +79,7 @@ type Spec struct {
 
 const (
 	defaultSpoolCap    = 1 << 30
+	smallestSpoolCap   = 64 << 20 // however full the disk: a full disk is waited for as well
 	defaultSegmentSize = 8 << 20
 	defaultNoFile      = 4096
 	defaultRunning     = 7 * 24 * time.Hour
@@ -104,9 +105,6 @@ func (l *life) setDefaults() {
 	set(&l.Leases.Running, defaultRunning)
 	set(&l.Leases.Idle, defaultIdle)
 	set(&l.Leases.Stopped, defaultStopped)
-	if l.SpoolCap <= 0 {
-		l.SpoolCap = defaultSpoolCap
-	}
 	if l.SegmentSize <= 0 {
 		l.SegmentSize = defaultSegmentSize
 	}

@@ -215,9 +215,9 @@ func TestLongLinesAndJunk(t *testing.T) {
 }
 
 // anonymous returns the anonymous memory of a process in kB, 0 where unknown.
-func anonymous(t *testing.T, pid int) int { return status(t, pid, "RssAnon") }
+func anonymous(t testing.TB, pid int) int { return status(t, pid, "RssAnon") }
 
-func status(t *testing.T, pid int, key string) int {
+func status(t testing.TB, pid int, key string) int {
 	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if errors.Is(err, os.ErrNotExist) {

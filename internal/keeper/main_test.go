@@ -33,6 +33,12 @@ func TestMain(m *testing.M) {
 			os.Exit(Main(os.Args[2:]))
 		case "agent":
 			os.Exit(agentMain(os.Args[2:]))
+		case "start": // a host that the test kills
+			dir := os.Args[2]
+			if _, err := Start(os.Args[0], dir, testSpec(os.Args[0], dir)); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+			}
+			os.Exit(0)
 		case "sleep":
 			time.Sleep(5 * time.Minute)
 			os.Exit(0)
@@ -137,28 +143,25 @@ func agentMain(flags []string) int {
 
 // life1 is one keeper under test.
 type life1 struct {
-	t    *testing.T
+	t    testing.TB
 	dir  string
 	spec Spec
 	id   proc.ID
 }
 
-func begin(t *testing.T, change func(*Spec), flags ...string) *life1 {
+func begin(t testing.TB, change func(*Spec), flags ...string) *life1 {
 	t.Helper()
 	return beginIn(t, filepath.Join(t.TempDir(), "e"), change, flags...)
 }
 
-func beginIn(t *testing.T, dir string, change func(*Spec), flags ...string) *life1 {
+func beginIn(t testing.TB, dir string, change func(*Spec), flags ...string) *life1 {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	spec := Spec{
-		Session: "s1", Epoch: "e1", Mark: fmt.Sprintf("test:%d:%s", os.Getpid(), dir),
-		Command: append([]string{exe, "agent"}, flags...), Dir: t.TempDir(),
-		Env: []string{"PATH=" + os.Getenv("PATH"), "GIVEN=1", "GORACE=" + os.Getenv("GORACE"), "HOLDFAST_FAILPOINT=x=kill"},
-	}
+	spec := testSpec(exe, dir, flags...)
+	spec.Dir = t.TempDir()
 	if change != nil {
 		change(&spec)
 	}
@@ -167,30 +170,42 @@ func beginIn(t *testing.T, dir string, change func(*Spec), flags ...string) *lif
 		t.Fatal(err)
 	}
 	l := &life1{t: t, dir: dir, spec: spec, id: id}
-	t.Cleanup(func() {
-		if err := Kill(dir); err != nil {
-			t.Error(err)
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		if left, err := Sweep(ctx, spec.Mark); err != nil || len(left) > 0 {
-			t.Errorf("sweep: left %v, err %v", left, err)
-		}
-		if t.Failed() {
-			log, _ := os.ReadFile(filepath.Join(dir, fileLog))
-			t.Logf("keeper's log:\n%s", log)
-		}
-		if err := Remove(dir); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(l.remove)
 	return l
+}
+
+// remove leaves nothing of the life, and reports what cannot be removed.
+func (l *life1) remove() {
+	t := l.t
+	if err := Kill(l.dir); err != nil {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if left, err := Sweep(ctx, l.spec.Mark); err != nil || len(left) > 0 {
+		t.Errorf("sweep: left %v, err %v", left, err)
+	}
+	if t.Failed() {
+		log, _ := os.ReadFile(filepath.Join(l.dir, fileLog))
+		t.Logf("keeper's log:\n%s", log)
+	}
+	if err := Remove(l.dir); err != nil {
+		t.Error(err)
+	}
+}
+
+func testSpec(exe, dir string, flags ...string) Spec {
+	return Spec{
+		Session: "s1", Epoch: "e1", Mark: "test:" + dir,
+		Command: append([]string{exe, "agent"}, flags...), Dir: "/",
+		Env: []string{"PATH=" + os.Getenv("PATH"), "GIVEN=1", "GORACE=" + os.Getenv("GORACE"), "HOLDFAST_FAILPOINT=x=kill"},
+	}
 }
 
 // host is one attached host.
 type host struct {
 	*Conn
-	t        *testing.T
+	t        testing.TB
 	accepted chan uint64
 	written  chan uint64
 	status   chan Status
@@ -266,7 +281,7 @@ func (h *host) exit() (Exit, Record) {
 	}
 }
 
-func wait[T any](t *testing.T, ch <-chan T, what string) T {
+func wait[T any](t testing.TB, ch <-chan T, what string) T {
 	t.Helper()
 	select {
 	case v := <-ch:
@@ -278,7 +293,7 @@ func wait[T any](t *testing.T, ch <-chan T, what string) T {
 }
 
 // until waits at most 20 s for what must become true.
-func until(t *testing.T, what string, cond func() bool) {
+func until(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !cond(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {

@@ -196,7 +196,7 @@ func (k *keeper) run() error {
 	wg.Go(func() { k.obeySignals(stop) })
 	wg.Go(func() { k.watchLeases(stop) })
 	// Last, when everything that a host can ask for is there.
-	go k.server.accept()
+	k.server.wg.Go(k.server.accept)
 	defer k.server.close()
 
 	var exit Exit

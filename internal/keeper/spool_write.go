@@ -190,35 +190,36 @@ func (r *record) write(payload []byte, flags uint8) {
 // short write: what went through is cut off before anything else is tried.
 func (s *spoolWriter) put(b []byte) error {
 	if s.bad {
-		s.mu.Lock()
-		size := s.segs[len(s.segs)-1].size
-		s.mu.Unlock()
-		if err := s.f.Truncate(size); err != nil {
+		if err := s.cutBack(); err != nil {
 			return err
 		}
-		s.bad = false
 	}
+	s.bad = true
 	if failpoint.Enabled {
 		half := len(b) / 2
 		if _, err := s.f.Write(b[:half]); err != nil {
-			s.bad = true
-			return err
+			return errors.Join(err, s.cutBack())
 		}
 		failpoint.Hit("keeper.mid_record")
 		b = b[half:]
 	}
-	_, err := s.f.Write(b)
-	s.bad = err != nil
-	if s.bad {
-		// At once, so that nothing of it takes up a full disk.
-		s.mu.Lock()
-		size := s.segs[len(s.segs)-1].size
-		s.mu.Unlock()
-		if s.f.Truncate(size) == nil {
-			s.bad = false
-		}
+	if _, err := s.f.Write(b); err != nil {
+		return errors.Join(err, s.cutBack())
 	}
-	return err
+	s.bad = false
+	return nil
+}
+
+// cutBack drops what follows the last whole chunk.
+func (s *spoolWriter) cutBack() error {
+	s.mu.Lock()
+	size := s.segs[len(s.segs)-1].size
+	s.mu.Unlock()
+	if err := s.f.Truncate(size); err != nil {
+		return err
+	}
+	s.bad = false
+	return nil
 }
 
 // append writes a whole record.

@@ -69,6 +69,9 @@ func fork(exe, dir string, lock *os.File, spec Spec) (proc.ID, error) {
 	}
 	l := life{Spec: spec}
 	l.setDefaults()
+	if l.SpoolCap <= 0 {
+		l.SpoolCap = spoolCap(dir)
+	}
 	var err error
 	if l.Boot, err = proc.BootID(); err != nil {
 		return proc.ID{}, err
@@ -112,6 +115,14 @@ func fork(exe, dir string, lock *os.File, spec Spec) (proc.ID, error) {
 		return proc.ID{}, fmt.Errorf("identify keeper: %w", err)
 	}
 	return id, nil
+}
+
+func spoolCap(dir string) int64 {
+	free, err := proc.FreeDisk(dir)
+	if err != nil {
+		return defaultSpoolCap
+	}
+	return int64(max(min(free/20, defaultSpoolCap), smallestSpoolCap))
 }
 
 // keeperEnv is the environment of a keeper: the host's, without what tells a

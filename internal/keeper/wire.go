@@ -225,7 +225,8 @@ type Status struct {
 
 // Events are told what the keeper reports. Each may be nil. They are called
 // from the connection's reading goroutine, one at a time, and must not close
-// the connection. The same number may be reported twice.
+// the connection. The same number may be reported twice. While records are not
+// taken by Next they wait behind these: do not wait for one before calling Next.
 type Events struct {
 	Accepted func(n uint64)
 	Written  func(n uint64, at time.Time)

@@ -186,3 +186,13 @@ func CloseOnExecFrom(fd int) error {
 
 // StartAttr returns the attributes for a child in a process group of its own.
 func StartAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+
+// FreeDisk returns the bytes that this user may still write to the file system
+// of the folder.
+func FreeDisk(dir string) (uint64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, fmt.Errorf("look at the disk of %s: %w", dir, err)
+	}
+	return st.Bavail * uint64(st.Bsize), nil
+}

@@ -33,3 +33,6 @@ func CloseOnExecFrom(int) error { return ErrUnsupported }
 
 // StartAttr returns no attributes here.
 func StartAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{} }
+
+// FreeDisk is not supported here.
+func FreeDisk(string) (uint64, error) { return 0, ErrUnsupported }

@@ -1,0 +1,70 @@
+# The two commands of the README: `make run` and `make check`.
+# Needs Go 1.26, Node 20 and, for the browser tests, Chromium.
+
+GO      ?= go
+VERSION ?= 0.1.0-dev
+TOOLS   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/holdfast-tools
+
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI         := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)/golangci-lint
+
+# Where one test needs more than a few seconds it stands in a folder of its own.
+UNIT := ./cmd/... ./internal/... ./test/agent/... ./test/layout/... ./test/mockmodel/... ./web/...
+
+.PHONY: run build test test-go test-e2e test-browser test-real lint lint-go lint-web check bench web shots tools
+
+run: build
+	exec bin/holdfast up
+
+build:
+	$(GO) build -trimpath -ldflags "-s -w -X github.com/holdfast-dev/holdfast/internal/app.Version=$(VERSION)" -o bin/holdfast ./cmd/holdfast
+
+# Quick: under six minutes on two cores.
+test: test-go test-e2e test-browser
+
+test-go:
+	$(GO) test -race -timeout 5m $(UNIT)
+
+test-e2e:
+	$(GO) test -timeout 10m ./test/e2e/...
+
+test-browser: web/node_modules
+	$(GO) test -timeout 10m ./test/browser/...
+
+# The real Hermes Agent and OpenCode, with a scripted model.
+test-real:
+	$(GO) test -tags real -timeout 20m -v ./test/real/...
+
+lint: lint-go lint-web
+
+lint-go: $(GOLANGCI)
+	$(GOLANGCI) run ./...
+	$(GO) vet -tags failpoints ./...
+	GOOS=darwin $(GO) vet ./...
+	GOOS=windows $(GO) build -o /dev/null ./cmd/holdfast
+
+# The page's own checks, and that the committed build is what its source builds.
+lint-web: web/node_modules
+	cd web && npm run check
+	.ci/web-dist
+
+check: lint test test-real
+
+bench:
+	$(GO) test -tags bench -run '^TestFigures$$' -count 1 -timeout 30m -v ./test/bench/...
+
+web: web/node_modules
+	cd web && npm run build
+
+shots: web/node_modules
+	cd web && npm run shots
+
+web/node_modules: web/package-lock.json
+	cd web && npm ci --no-audit --no-fund
+	touch $@
+
+tools: $(GOLANGCI)
+
+$(GOLANGCI):
+	mkdir -p $(dir $@)
+	GOBIN=$(abspath $(dir $@)) GOFLAGS= $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)

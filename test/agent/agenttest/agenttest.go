@@ -231,6 +231,12 @@ func (c *Client) Turn(session, text string) (string, acp.StopReason) {
 	return c.Text(from), stop
 }
 
+// IsResponse fits the answer to a request.
+func IsResponse(id uint64) func(acp.Message) bool {
+	want := strconv.FormatUint(id, 10)
+	return func(m acp.Message) bool { return m.IsResponse() && string(m.ID) == want }
+}
+
 // Stop waits for a turn's end.
 func (c *Client) Stop(prompt uint64) acp.StopReason {
 	c.tb.Helper()
@@ -281,7 +287,17 @@ func (c *Client) Junk() []string {
 // Wait returns the first message, from the given one on, that fits.
 func (c *Client) Wait(what string, from int, fits func(acp.Message) bool) acp.Message {
 	c.tb.Helper()
-	deadline := time.NewTimer(c.Timeout)
+	m, err := c.WaitFor(c.Timeout, from, fits)
+	if err != nil {
+		c.tb.Fatalf("no %s: %v; the last messages:\n%s", what, err, c.dump())
+	}
+	return m
+}
+
+// WaitFor is Wait with a time of its own and an error in place of the test's
+// end.
+func (c *Client) WaitFor(d time.Duration, from int, fits func(acp.Message) bool) (acp.Message, error) {
+	deadline := time.NewTimer(d)
 	defer deadline.Stop()
 	for i := from; ; {
 		c.mu.Lock()
@@ -289,20 +305,17 @@ func (c *Client) Wait(what string, from int, fits func(acp.Message) bool) acp.Me
 		c.mu.Unlock()
 		for ; i < len(list); i++ {
 			if fits(list[i]) {
-				return list[i]
+				return list[i], nil
 			}
 		}
 		select {
 		case <-changed:
 		case <-c.done:
-			c.mu.Lock()
-			n := len(c.messages)
-			c.mu.Unlock()
-			if n == i {
-				c.tb.Fatalf("the agent's output ended before %s", what)
+			if c.Count() == i {
+				return acp.Message{}, errors.New("the agent's output ended")
 			}
 		case <-deadline.C:
-			c.tb.Fatalf("no %s in %v; got:\n%s", what, c.Timeout, c.dump())
+			return acp.Message{}, fmt.Errorf("nothing in %v", d)
 		}
 	}
 }
@@ -310,8 +323,7 @@ func (c *Client) Wait(what string, from int, fits func(acp.Message) bool) acp.Me
 // Response waits for the answer to a request.
 func (c *Client) Response(id uint64) acp.Message {
 	c.tb.Helper()
-	want := strconv.FormatUint(id, 10)
-	return c.Wait("response to "+want, 0, func(m acp.Message) bool { return m.IsResponse() && string(m.ID) == want })
+	return c.Wait(fmt.Sprintf("response to %d", id), 0, IsResponse(id))
 }
 
 // Permission waits for a permission request, from the given message on.

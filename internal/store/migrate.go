@@ -51,6 +51,14 @@ func migrations() ([]migration, error) {
 // migrate brings the schema up to date: one transaction for each step, and a
 // copy of the whole beside it before the first step of an existing database.
 func migrate(ctx context.Context, conn *sql.Conn, path string) error {
+	steps, err := migrations()
+	if err != nil {
+		return err
+	}
+	return migrateTo(ctx, conn, path, steps)
+}
+
+func migrateTo(ctx context.Context, conn *sql.Conn, path string, steps []migration) error {
 	var id, version int
 	if err := conn.QueryRowContext(ctx, "PRAGMA application_id").Scan(&id); err != nil {
 		return fmt.Errorf("read application id: %w", err)
@@ -66,10 +74,6 @@ func migrate(ctx context.Context, conn *sql.Conn, path string) error {
 		if id != 0 || tables != 0 {
 			return &ForeignError{Path: path}
 		}
-	}
-	steps, err := migrations()
-	if err != nil {
-		return err
 	}
 	known := len(steps)
 	if version > known {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,9 @@ import (
 )
 
 var errOnPurpose = errors.New("on purpose")
+
+// rawJSON compares bodies as a whole: byte by byte is slow.
+var rawJSON = cmp.Comparer(func(a, b json.RawMessage) bool { return bytes.Equal(a, b) })
 
 // world is what the property test knows of the sessions that it drives.
 type world struct {
@@ -78,7 +82,7 @@ func (w *world) step(tx *Tx) error {
 		m[session] = append(append([]string(nil), m[session][:i]...), m[session][i+1:]...)
 		return id
 	}
-	text := []string{"", "a", "<b> & ü €", strings.Repeat("0123456789äöü\n", 8000)}[rapid.SampledFrom([]int{0, 1, 1, 1, 2, 2, 2, 3}).Draw(t, "text")]
+	text := []string{"", "a", "<b> & ü €", strings.Repeat("0123456789äöü\n", 4500)}[rapid.SampledFrom([]int{0, 1, 1, 1, 2, 2, 2, 3}).Draw(t, "text")]
 	switch rapid.IntRange(0, 13).Draw(t, "what") {
 	case 0:
 		return add(MessageUser, MessageBody{Item: w.id("m"), Text: text})
@@ -265,7 +269,7 @@ func (w *world) checkFollowers(rt *rapid.T) {
 	if cut > 0 {
 		after = all[cut-1].ID
 	}
-	if diff := cmp.Diff(all[cut:], read(w.s.Follow(after)), cmpopts.EquateEmpty()); diff != "" {
+	if diff := cmp.Diff(all[cut:], read(w.s.Follow(after)), cmpopts.EquateEmpty(), rawJSON); diff != "" {
 		rt.Fatal(diff)
 	}
 	if len(w.sessions) > 0 {
@@ -335,7 +339,7 @@ func (w *world) checkOpenItems(rt *rapid.T) {
 					rt.Fatal(err)
 				}
 				before.Open = false
-				if diff := cmp.Diff(before, after); diff != "" {
+				if diff := cmp.Diff(before, after, rawJSON); diff != "" {
 					rt.Fatal(diff)
 				}
 			}

@@ -1,0 +1,65 @@
+package store
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func TestDiskFull(t *testing.T) {
+	folder := t.TempDir()
+	if err := syscall.Mount("tmpfs", folder, "tmpfs", 0, "size=4m"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("mount a small disk: %v", err)
+		}
+		t.Skipf("NOT TESTED: a full disk needs the right to mount: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(folder, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	s := openAt(t, filepath.Join(folder, "holdfast.db"))
+	session := newSession(t, s)
+	ballast := filepath.Join(folder, "ballast")
+	if err := os.WriteFile(ballast, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	text := strings.Repeat("x", 30<<10)
+	write := func(n int) error {
+		return s.Update(Durable, func(tx *Tx) error {
+			_, err := tx.Append(session, "", NoticeGiven, NoticeBody{Item: session + number(n), Text: text})
+			return err
+		})
+	}
+	written := 0
+	var err error
+	for err == nil && written < 500 {
+		if err = write(written); err == nil {
+			written++
+		}
+	}
+	if !errors.Is(err, ErrDiskFull) || !errors.Is(err, ErrCommit) {
+		t.Fatalf("after %d notices: %v", written, err)
+	}
+	for range 3 {
+		if err := write(written); !errors.Is(err, ErrDiskFull) {
+			t.Fatalf("while the disk is full: %v", err)
+		}
+	}
+	if n := len(allEvents(t, s, session)); n != written+1 {
+		t.Errorf("%d events are there, %d were acknowledged", n, written+1)
+	}
+
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	if err := write(written); err != nil {
+		t.Fatalf("when there is space again: %v", err)
+	}
+	verified(t, s)
+}

@@ -1,0 +1,287 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// A reader that goes away in mid-query, two thousand times, harms neither the
+// writer nor the number of descriptors.
+func TestCancelledReadersLeaveNothing(t *testing.T) {
+	s := newStore(t)
+	session := newSession(t, s)
+	for i := range 50 {
+		appendTo(t, s, session, NoticeGiven, NoticeBody{Item: session + number(i), Text: strings.Repeat("x", 500)})
+	}
+	before := descriptors(t)
+	var stop context.CancelFunc
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			err := s.Update(Relaxed, func(tx *Tx) error {
+				_, err := tx.Append(session, "", TextDelta, DeltaBody{Item: session + "t", Text: "."})
+				return err
+			})
+			if err != nil {
+				t.Errorf("writer: %v", err)
+			}
+		}
+	})
+	most := 0
+	for i := range 2000 {
+		cut, cancel := context.WithTimeout(t.Context(), time.Duration(i%20)*20*time.Microsecond)
+		var err error
+		if i%2 == 0 {
+			_, err = s.Items(cut, session, 0, 50)
+		} else {
+			err = s.view(cut, func(q *reading) error {
+				var n int
+				return q.one("WITH RECURSIVE c (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 100000) SELECT count(*) FROM c", nil, &n)
+			})
+		}
+		cancel()
+		if err != nil && cut.Err() == nil {
+			t.Fatalf("read %d: %v", i, err)
+		}
+		if i%50 == 0 {
+			most = max(most, descriptors(t))
+		}
+	}
+	stop()
+	wg.Wait()
+	// before counts at least the writer's three and one reader's two.
+	if most > before-3+MaxDescriptors || descriptors(t) > before-3+MaxDescriptors {
+		t.Errorf("%d descriptors at first, up to %d, %d in the end", before, most, descriptors(t))
+	}
+	if _, err := s.Items(t.Context(), session, 0, 50); err != nil {
+		t.Error(err)
+	}
+	verified(t, s)
+}
+
+func TestDescriptorsAreBoundedAndReturned(t *testing.T) {
+	before := descriptors(t)
+	s := newStore(t)
+	session := newSession(t, s)
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			for range 50 {
+				if _, err := s.Items(t.Context(), session, 0, 10); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := descriptors(t) - before; n > MaxDescriptors {
+		t.Errorf("%d descriptors, at most %d", n, MaxDescriptors)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := descriptors(t) - before; n > 0 {
+		t.Errorf("%d descriptors are left", n)
+	}
+}
+
+func TestItemsPages(t *testing.T) {
+	s := newStore(t)
+	session := newSession(t, s)
+	var want []string
+	for i := range 25 {
+		id := session + number(i)
+		appendTo(t, s, session, TextDelta, DeltaBody{Item: id, Text: "a"})
+		appendTo(t, s, session, TextDelta, DeltaBody{Item: id, Text: "b"})
+		if i != 24 {
+			appendTo(t, s, session, ItemClosed, ClosedBody{Item: id})
+		}
+		want = append(want, id)
+	}
+	var got []string
+	before := int64(0)
+	for {
+		p, err := s.Items(t.Context(), session, before, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ids []string
+		for _, it := range p.Items {
+			ids = append(ids, it.ID)
+			if textOf(t, it) != "ab" {
+				t.Errorf("item %s: %s", it.ID, it.Body)
+			}
+			if it.Open != (it.ID == want[24]) {
+				t.Errorf("item %s open: %v", it.ID, it.Open)
+			}
+		}
+		got = append(ids, got...)
+		if before == 0 {
+			if id, ok := s.ParseCursor(p.Cursor); !ok || id != s.Last() {
+				t.Errorf("cursor %s", p.Cursor)
+			}
+		}
+		if !p.More {
+			break
+		}
+		before = p.Items[0].Seq
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := s.Items(t.Context(), "nobody", 0, 0); !errors.Is(err, ErrNotFound) {
+		t.Errorf("unknown session: %v", err)
+	}
+}
+
+// Snapshots taken while a session streams: each item's text is exactly that of
+// the events up to the snapshot's seq.
+func TestSnapshotAgreesWithItsCursor(t *testing.T) {
+	s := newStore(t)
+	session := newSession(t, s)
+	const deltas = 400
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for range deltas {
+			err := s.Update(Relaxed, func(tx *Tx) error {
+				_, err := tx.Append(session, "", TextDelta, DeltaBody{Item: session + "t", Text: "."})
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		appendTo(t, s, session, ItemClosed, ClosedBody{Item: session + "t"})
+	})
+	for s.Last() < deltas {
+		p, err := s.Items(t.Context(), session, 0, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		events, _, err := s.Events(t.Context(), session, 0, 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := 0
+		for _, ev := range events {
+			if ev.Kind == TextDelta && ev.Seq <= p.Seq {
+				want++
+			}
+		}
+		got := 0
+		if len(p.Items) > 0 {
+			got = len(textOf(t, p.Items[0]))
+		}
+		if got != want {
+			t.Fatalf("at seq %d the text has %d characters, the log %d", p.Seq, got, want)
+		}
+	}
+	wg.Wait()
+}
+
+func TestLongToolOutput(t *testing.T) {
+	s := newStore(t)
+	session := newSession(t, s)
+	long := strings.Repeat("0123456789abcdef", 20<<10) // 320 KiB
+	quoted, _ := json.Marshal(long)
+	tool := session + "-c1" // an id that looks like a blob's
+
+	appendTo(t, s, session, ToolStarted, ToolBody{Item: tool, ToolCallID: "c", Status: "pending"})
+	ev := appendTo(t, s, session, ToolUpdated, ToolUpdate{Item: tool, Set: map[string]json.RawMessage{
+		"raw_output": quoted,
+		"content":    json.RawMessage(`[{"type":"content","content":{"type":"text","text":` + string(quoted) + `}},{"type":"diff","path":"/f","newText":` + string(quoted) + `}]`),
+	}})
+	if len(ev.Body) > 150<<10 {
+		t.Errorf("the event has %d bytes", len(ev.Body))
+	}
+	type entry struct {
+		Type    string
+		Path    string
+		Content struct{ Text string }
+		Truncated
+	}
+	read := func() (body struct {
+		RawOutput struct {
+			Text string
+			Truncated
+		} `json:"raw_output"`
+		Content []entry
+	}) {
+		t.Helper()
+		if err := json.Unmarshal(item(t, s, tool).Body, &body); err != nil {
+			t.Fatal(err)
+		}
+		return body
+	}
+	same := func(cut Truncated, want string) {
+		t.Helper()
+		data, err := s.Blob(t.Context(), cut.Blob)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(data) != want || cut.Size != len(want) || !cut.Truncated {
+			t.Errorf("blob %s has %d bytes, %+v; want %d", cut.Blob, len(data), cut, len(want))
+		}
+	}
+	check := func() {
+		t.Helper()
+		body := read()
+		same(body.RawOutput.Truncated, long)
+		same(body.Content[0].Truncated, long+"and more")
+		if text := body.Content[0].Content.Text; len(text) > inlineEnd || !strings.HasSuffix(text, "and more") {
+			t.Errorf("the end in the body has %d bytes", len(text))
+		}
+		if e := body.Content[1]; e.Type != "diff" || e.Path != "/f" || !e.Truncated.Truncated {
+			t.Errorf("%+v", e)
+		}
+	}
+	appendTo(t, s, session, ToolUpdated, ToolUpdate{Item: tool, Append: &ToolAppend{Index: 0, Text: "and more"}})
+	check() // while it is open
+	s.open.clear()
+	check() // by way of the log
+	appendTo(t, s, session, ItemClosed, ClosedBody{Item: tool, Status: "completed"})
+	check()
+	verified(t, s)
+	if _, err := s.Blob(t.Context(), "none-c1"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("unknown blob: %v", err)
+	}
+}
+
+func TestSessionsPages(t *testing.T) {
+	s := newStore(t)
+	var want []string
+	for range 12 {
+		want = append([]string{newSession(t, s)}, want...)
+	}
+	// Activity moves a session to the front.
+	appendTo(t, s, want[5], RunStarted, RunBody{Run: "r"})
+	want = append([]string{want[5]}, append(append([]string(nil), want[:5]...), want[6:]...)...)
+	var got []string
+	page := ""
+	for {
+		p, err := s.Sessions(t.Context(), page, 5)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range p.Sessions {
+			got = append(got, r.ID)
+		}
+		if page = p.Next; page == "" {
+			break
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := s.Sessions(t.Context(), "x", 5); !errors.Is(err, ErrNotFound) {
+		t.Errorf("bad page: %v", err)
+	}
+}

@@ -96,8 +96,17 @@ func (s *Service) CreateToken(ctx context.Context, name string) (token string, e
 	return s.create(ctx, KindToken, tokenPrefix, name, "", time.Time{})
 }
 
-// Redeem turns a link's secret into a cookie's, once.
+// Redeem turns a link's secret into a cookie's, once. It needs no limit on
+// attempts, the secret being past guessing, and so a link lets its owner in
+// also while somebody else has used up the attempts at the password.
 func (s *Service) Redeem(ctx context.Context, secret, userAgent string) (cookie string, err error) {
+	// Looked up before it is taken, because taking is a write: who guesses must
+	// not make the disk work.
+	if _, err := s.store.CredentialByHash(ctx, KindLink, hash(secret)); errors.Is(err, store.ErrNotFound) {
+		return "", ErrDenied
+	} else if err != nil {
+		return "", err
+	}
 	link, err := s.store.TakeLink(ctx, hash(secret))
 	if errors.Is(err, store.ErrNotFound) {
 		return "", ErrDenied
@@ -274,8 +283,14 @@ func clip(s string, n int) string {
 func browserName(userAgent string) string {
 	browser := ""
 	for _, b := range []struct{ token, name string }{
-		{"Edg/", "Edge"}, {"OPR/", "Opera"}, {"Firefox/", "Firefox"}, {"FxiOS/", "Firefox"},
-		{"CriOS/", "Chrome"}, {"Chrome/", "Chrome"}, {"Safari/", "Safari"}, {"curl/", "curl"},
+		{"Edg/", "Edge"},
+		{"OPR/", "Opera"},
+		{"Firefox/", "Firefox"},
+		{"FxiOS/", "Firefox"},
+		{"CriOS/", "Chrome"},
+		{"Chrome/", "Chrome"},
+		{"Safari/", "Safari"},
+		{"curl/", "curl"},
 	} {
 		if strings.Contains(userAgent, b.token) {
 			browser = b.name
@@ -284,8 +299,13 @@ func browserName(userAgent string) string {
 	}
 	system := ""
 	for _, o := range []struct{ token, name string }{
-		{"iPhone", "iPhone"}, {"iPad", "iPad"}, {"Android", "Android"}, {"Macintosh", "Mac"},
-		{"Windows", "Windows"}, {"CrOS", "ChromeOS"}, {"Linux", "Linux"},
+		{"iPhone", "iPhone"},
+		{"iPad", "iPad"},
+		{"Android", "Android"},
+		{"Macintosh", "Mac"},
+		{"Windows", "Windows"},
+		{"CrOS", "ChromeOS"},
+		{"Linux", "Linux"},
 	} {
 		if strings.Contains(userAgent, o.token) {
 			system = o.name

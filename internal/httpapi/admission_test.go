@@ -233,3 +233,28 @@ func TestStoppingRefusesNewStreams(t *testing.T) {
 		t.Errorf("%d %s", res.StatusCode, body)
 	}
 }
+
+func TestOptionsStarIsChecked(t *testing.T) {
+	h := newHost(t)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(h.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	fmt.Fprintf(conn, "OPTIONS * HTTP/1.1\r\nHost: evil.example\r\n\r\n")
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil || res.StatusCode != 421 {
+		t.Fatalf("%+v, %v", res, err)
+	}
+}
+
+// TestHeartbeatIsFasterThanTheKernel: a proxy or a kernel that drops silent
+// connections must see the heartbeat first.
+func TestHeartbeatIsFasterThanTheKernel(t *testing.T) {
+	k := keepAlive()
+	h := newHost(t)
+	if window := k.Idle + time.Duration(k.Count)*k.Interval; h.server.cfg.Heartbeat > window/2 {
+		t.Errorf("a heartbeat every %v, the kernel gives up after %v", h.server.cfg.Heartbeat, window)
+	}
+}

@@ -73,8 +73,9 @@ func (s *Server) routes() http.Handler {
 		w.Header().Set("Content-Type", "application/vnd.oai.openapi+json;version=3.1")
 		w.Write(text)
 	})
+	mux.HandleFunc("GET /problems/{code}", func(w http.ResponseWriter, r *http.Request) { explain(w, r, r.PathValue("code")) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !isAPI(r.URL.Path) {
+		if !isAPI(r.URL.Path) && !strings.HasPrefix(r.URL.Path, "/problems/") {
 			s.page.ServeHTTP(w, r)
 			return
 		}

@@ -4,6 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -50,12 +54,18 @@ func TestScenarios(t *testing.T) {
 		{name: "no body", method: "POST", path: "/api/v1/sessions/s1/messages", headers: []string{"Content-Type", "application/json"}, status: 400, want: []string{"body"}},
 		{name: "wrong media type", method: "POST", path: "/api/v1/sessions/s1/messages", body: `text=1`, headers: []string{"Content-Type", "application/x-www-form-urlencoded"}, status: 415, want: []string{"unsupported_media_type", "application/json"}},
 		{name: "other charset", method: "POST", path: "/api/v1/sessions/s1/messages", body: `{}`, headers: []string{"Content-Type", "application/json; charset=latin1"}, status: 415},
-		{name: "disk full", method: "POST", path: "/api/v1/sessions/s1/messages", body: `{"client_id":"c","text":"x"}`, status: 507, want: []string{"disk_full", "make room"},
-			setup: func(h *host) { h.sessions.err = &session.Error{Code: session.CodeDiskFull, Message: "make room"} }},
-		{name: "unforeseen error", method: "POST", path: "/api/v1/sessions/s1/messages", body: `{"client_id":"c","text":"x"}`, status: 500, want: []string{`"code":"internal"`, `"instance":"r`}, unwanted: []string{"secret cause"},
-			setup: func(h *host) { h.sessions.err = errors.New("secret cause") }},
-		{name: "error of a code that has no row", method: "POST", path: "/api/v1/sessions/s1/messages", body: `{"client_id":"c","text":"x"}`, status: 500,
-			setup: func(h *host) { h.sessions.err = &session.Error{Code: "new_code", Message: "x"} }},
+		{
+			name: "disk full", method: "POST", path: "/api/v1/sessions/s1/messages", body: `{"client_id":"c","text":"x"}`, status: 507, want: []string{"disk_full", "make room"},
+			setup: func(h *host) { h.sessions.err = &session.Error{Code: session.CodeDiskFull, Message: "make room"} },
+		},
+		{
+			name: "unforeseen error", method: "POST", path: "/api/v1/sessions/s1/messages", body: `{"client_id":"c","text":"x"}`, status: 500, want: []string{`"code":"internal"`, `"instance":"r`}, unwanted: []string{"secret cause"},
+			setup: func(h *host) { h.sessions.err = errors.New("secret cause") },
+		},
+		{
+			name: "error of a code that has no row", method: "POST", path: "/api/v1/sessions/s1/messages", body: `{"client_id":"c","text":"x"}`, status: 500,
+			setup: func(h *host) { h.sessions.err = &session.Error{Code: "new_code", Message: "x"} },
+		},
 		{name: "cancel", method: "POST", path: "/api/v1/sessions/s1/cancel", body: `{"run":"r1"}`, status: 202, want: []string{`"run":"r1"`}},
 		{name: "cancel what has ended", method: "POST", path: "/api/v1/sessions/s1/cancel", body: `{"run":"r0"}`, status: 409, want: []string{"run_not_current"}},
 		{name: "queue", method: "POST", path: "/api/v1/sessions/s1/queue", body: `{"paused":false}`, status: 200, want: []string{`"paused":false`}},
@@ -146,6 +156,54 @@ func TestScenarios(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestEveryCodeHasARow reads the codes of the heart from its source, so that a
+// new one cannot be forgotten here and become a 500.
+func TestEveryCodeHasARow(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "../session/api.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, d := range file.Decls {
+		decl, ok := d.(*ast.GenDecl)
+		if !ok || decl.Tok != token.CONST {
+			continue
+		}
+		for _, spec := range decl.Specs {
+			v := spec.(*ast.ValueSpec)
+			if !strings.HasPrefix(v.Names[0].Name, "Code") {
+				continue
+			}
+			code, err := strconv.Unquote(v.Values[0].(*ast.BasicLit).Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+			if _, ok := problems[code]; !ok {
+				t.Errorf("session.%s (%s) has no row in the table of problems", v.Names[0].Name, code)
+			}
+		}
+	}
+	if n < 10 {
+		t.Errorf("only %d codes were found", n)
+	}
+}
+
+func TestProblemTypesAreExplained(t *testing.T) {
+	h := newHost(t)
+	_, body := h.do("GET", "/api/v1/sessions/none", "")
+	var p Problem
+	if err := json.Unmarshal([]byte(body), &p); err != nil {
+		t.Fatal(err)
+	}
+	if res, text := h.do("GET", p.Type, "", "Authorization", ""); res.StatusCode != 200 || !strings.Contains(text, p.Title) {
+		t.Errorf("%s: %d %s", p.Type, res.StatusCode, text)
+	}
+	if res, _ := h.do("GET", "/problems/none", ""); res.StatusCode != 404 {
+		t.Errorf("%d", res.StatusCode)
 	}
 }
 

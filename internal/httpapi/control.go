@@ -123,8 +123,10 @@ func LinkURL(base, secret string) string { return base + "/#link=" + url.QueryEs
 func NewControl(s *Server, h Host) http.Handler {
 	mux := http.NewServeMux()
 	api := humago.New(mux, huma.Config{
-		OpenAPI: &huma.OpenAPI{OpenAPI: "3.1.0", Info: &huma.Info{Title: "Holdfast control", Version: s.cfg.Version},
-			Components: &huma.Components{Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)}},
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0", Info: &huma.Info{Title: "Holdfast control", Version: s.cfg.Version},
+			Components: &huma.Components{Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)},
+		},
 		Formats:       map[string]huma.Format{"application/json": jsonFormat(), "json": jsonFormat()},
 		DefaultFormat: "application/json",
 	})

@@ -136,7 +136,7 @@ func (f *fakeSessions) Live() int { return 0 }
 
 // host is a server under test.
 type host struct {
-	*testing.T
+	testing.TB
 	log      *flaky
 	sessions *fakeSessions
 	access   *access.Service
@@ -154,7 +154,7 @@ func testFiles() fstest.MapFS {
 	}
 }
 
-func newHost(t *testing.T, change ...func(*Config)) *host {
+func newHost(t testing.TB, change ...func(*Config)) *host {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -170,7 +170,7 @@ func newHost(t *testing.T, change ...func(*Config)) *host {
 		}
 	})
 	log := &flaky{Store: db}
-	h := &host{T: t, log: log, sessions: &fakeSessions{log: log}, url: "http://" + ln.Addr().String()}
+	h := &host{TB: t, log: log, sessions: &fakeSessions{log: log}, url: "http://" + ln.Addr().String()}
 	h.access = access.New(db, time.Now)
 	hosts, err := access.NewHosts(ln.Addr().String(), []string{"box.example.org", "*.tail.ts.net"})
 	if err != nil {
@@ -230,7 +230,7 @@ func (h *host) say(id, text string) store.Event {
 	return e
 }
 
-type testWriter struct{ t *testing.T }
+type testWriter struct{ t testing.TB }
 
 func (w testWriter) Write(p []byte) (int, error) {
 	w.t.Logf("%s", strings.TrimSpace(string(p)))

@@ -81,7 +81,15 @@ func (s *Server) loginRoutes(api huma.API) {
 	password.Security = []map[string][]string{}
 	register(s, api, password, func(ctx context.Context, in *passwordInput) (*loginOutput, error) {
 		return s.login(ctx, func(userAgent string) (string, error) {
-			return s.cfg.Access.Login(ctx, in.Body.Password, userAgent)
+			from := requestOf(ctx).RemoteAddr
+			if wait, ok := s.cfg.Access.Allow(from); !ok {
+				return "", newProblem(codeTooManyLogins, fmt.Sprintf("too many attempts; try again in %d seconds. On the host's machine, `holdfast link` makes a link that logs in now.", int(wait/time.Second)+1)).retryAfter(wait)
+			}
+			secret, err := s.cfg.Access.Login(ctx, in.Body.Password, userAgent)
+			if err == nil {
+				s.cfg.Access.Succeeded(from)
+			}
+			return secret, err
 		}, "the password is wrong, or none is set. On the host's machine, `holdfast link` makes a link that logs in without it.")
 	})
 	logout := operation("logout", http.MethodPost, "/api/v1/logout", "access", "Log this browser out")
@@ -123,12 +131,9 @@ func (s *Server) loginRoutes(api huma.API) {
 	})
 }
 
-// login runs one attempt under the limits.
+// login runs one attempt and makes the cookie.
 func (s *Server) login(ctx context.Context, attempt func(userAgent string) (string, error), denied string) (*loginOutput, error) {
 	r := requestOf(ctx)
-	if wait, ok := s.cfg.Access.Allow(r.RemoteAddr); !ok {
-		return nil, newProblem(codeTooManyLogins, fmt.Sprintf("too many attempts; try again in %d seconds", int(wait/time.Second)+1)).retryAfter(wait)
-	}
 	secret, err := attempt(r.UserAgent())
 	if errors.Is(err, access.ErrDenied) {
 		s.log.Warn("login refused", "from", r.RemoteAddr)
@@ -137,7 +142,6 @@ func (s *Server) login(ctx context.Context, attempt func(userAgent string) (stri
 	if err != nil {
 		return nil, err
 	}
-	s.cfg.Access.Succeeded(r.RemoteAddr)
 	id, err := s.cfg.Access.Cookie(ctx, secret)
 	if err != nil {
 		return nil, err

@@ -146,6 +146,13 @@ func TestPasswordLoginIsLimited(t *testing.T) {
 	if res, _ := h.do("GET", "/api/v1/sessions", "", "Authorization", "", "Cookie", c.Name+"="+c.Value); res.StatusCode != 200 {
 		t.Errorf("the limit locks out who is logged in: %d", res.StatusCode)
 	}
+	link, _, err := h.access.CreateLink(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res, text := h.do("POST", "/api/v1/login/link", `{"secret":"`+link+`"}`, "Authorization", ""); res.StatusCode != 200 {
+		t.Errorf("the limit locks out who has a link: %d %s", res.StatusCode, text)
+	}
 }
 
 func TestFolders(t *testing.T) {

@@ -49,8 +49,8 @@ type problemKind struct {
 	Doc    string // what it means and what a client does about it
 }
 
-// problems is the one table of error codes. docs/errors.md and the OpenAPI
-// document are made from it.
+// problems is the one table of error codes. The OpenAPI document and the pages
+// at /problems/{code}, which a problem's type names, are made from it.
 var problems = map[string]problemKind{
 	codeInvalidJSON:               {400, "The body is not valid JSON", "The detail gives line and column. Correct the body and send it again."},
 	session.CodeBadRequest:        {400, "The request cannot be carried out as it is", "The detail says which part and why."},
@@ -77,6 +77,7 @@ var problems = map[string]problemKind{
 	session.CodeApprovalCancelled: {409, "The question was withdrawn", "The run ended or was cancelled; the approval's reason says why."},
 	session.CodeNoAgent:           {409, "No agent runs for this session", "There is nothing to end: it starts with the next message."},
 	session.CodeSessionBusy:       {409, "The session is busy", "Wait until its run has ended, or cancel it."},
+	session.CodeNoAgent:           {409, "No agent runs for the session", "There is nothing to end. One is started with the next message."},
 	codeFolderExists:              {409, "Something of that name exists", "Choose another name, or use what is there."},
 	session.CodeSessionDeleted:    {410, "The session was deleted", "Its messages are gone. Start another session."},
 	session.CodeVersionConflict:   {412, "Somebody else changed it first", "Read it again, then send the change with its version in If-Match."},
@@ -181,6 +182,17 @@ func (p *Problem) write(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodHead {
 		w.Write(body)
 	}
+}
+
+// explain answers GET /problems/{code}, in words.
+func explain(w http.ResponseWriter, r *http.Request, code string) {
+	kind, ok := problems[code]
+	if !ok {
+		newProblem(codeNoRoute, fmt.Sprintf("there is no problem of the code %.100q", code)).write(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	fmt.Fprintf(w, "%s (%d): %s.\n\n%s\n", code, kind.Status, kind.Title, kind.Doc)
 }
 
 // problemOf turns an error of a part below into what the client gets. What

@@ -65,8 +65,10 @@ func (s *Server) streamRoute(api huma.API) {
 		}
 		return &huma.StreamResponse{Body: func(hc huma.Context) {
 			r, w := humago.Unwrap(hc)
-			t := &stream{server: s, w: w, r: r, rc: http.NewResponseController(w),
-				log: s.cfg.Store.FollowFiltered(after, &store.FollowFilter{Sessions: wanted})}
+			t := &stream{
+				server: s, w: w, r: r, rc: http.NewResponseController(w),
+				log: s.cfg.Store.FollowFiltered(after, &store.FollowFilter{Sessions: wanted}),
+			}
 			t.run(r.Context(), cursor != "" && !known)
 		}}, nil
 	})

@@ -77,7 +77,6 @@ var problems = map[string]problemKind{
 	session.CodeApprovalCancelled: {409, "The question was withdrawn", "The run ended or was cancelled; the approval's reason says why."},
 	session.CodeNoAgent:           {409, "No agent runs for this session", "There is nothing to end: it starts with the next message."},
 	session.CodeSessionBusy:       {409, "The session is busy", "Wait until its run has ended, or cancel it."},
-	session.CodeNoAgent:           {409, "No agent runs for the session", "There is nothing to end. One is started with the next message."},
 	codeFolderExists:              {409, "Something of that name exists", "Choose another name, or use what is there."},
 	session.CodeSessionDeleted:    {410, "The session was deleted", "Its messages are gone. Start another session."},
 	session.CodeVersionConflict:   {412, "Somebody else changed it first", "Read it again, then send the change with its version in If-Match."},

@@ -60,6 +60,7 @@ type world struct {
 	work  string // the sessions' folder
 	log   string // every line that scripted agents got
 	env   []string
+	agent string // of new sessions
 	host  *exec.Cmd
 	base  string
 	token string
@@ -93,7 +94,7 @@ func newWorld(t *testing.T, env agentEnv, config string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, home: filepath.Join(dir, "home"), work: filepath.Join(dir, "work"), log: filepath.Join(dir, "agent.log"), out: &syncBuffer{}}
+	w := &world{t: t, agent: "script", home: filepath.Join(dir, "home"), work: filepath.Join(dir, "work"), log: filepath.Join(dir, "agent.log"), out: &syncBuffer{}}
 	for _, d := range []string{w.home, w.work, filepath.Join(dir, "state")} {
 		if err := os.Mkdir(d, 0o700); err != nil {
 			t.Fatal(err)
@@ -435,7 +436,7 @@ type approval struct {
 func (w *world) newSession() sessionRow {
 	w.t.Helper()
 	var s sessionRow
-	w.must("POST", "/api/v1/sessions", map[string]any{"agent": "script", "cwd": w.work}, &s)
+	w.must("POST", "/api/v1/sessions", map[string]any{"agent": w.agent, "cwd": w.work}, &s)
 	return s
 }
 

@@ -1,0 +1,168 @@
+//go:build real
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-dev/holdfast/test/mockmodel"
+	"github.com/holdfast-dev/holdfast/test/real"
+)
+
+// realWorld is a world whose agent is a real one that talks to a mock model.
+func realWorld(t *testing.T, id string, prepare func(testing.TB, *mockmodel.Server, string) real.Agent) (*world, real.Agent) {
+	t.Helper()
+	model, err := mockmodel.Start("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = model.Close() })
+	home, err := os.MkdirTemp("", "hfreal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(home) })
+	a := prepare(t, model, home)
+	var env []string
+	for _, kv := range a.Env {
+		k, v, _ := strings.Cut(kv, "=")
+		if k == "PATH" || k == "TMPDIR" {
+			continue // the host's business
+		}
+		env = append(env, fmt.Sprintf("%s = %q", k, v))
+	}
+	var command []string
+	for _, c := range a.Command {
+		command = append(command, fmt.Sprintf("%q", c))
+	}
+	w := newWorld(t, nil, fmt.Sprintf("[agents.%s]\nname = %q\ncommand = [%s]\nenv = { %s }\n",
+		id, a.Name, strings.Join(command, ", "), strings.Join(env, ", ")))
+	w.agent = id
+	return w, a
+}
+
+func TestRealOpenCode(t *testing.T) { testReal(t, "opencode", real.OpenCode) }
+func TestRealHermes(t *testing.T)   { testReal(t, "hermes", real.Hermes) }
+
+func testReal(t *testing.T, id string, prepare func(testing.TB, *mockmodel.Server, string) real.Agent) {
+	w, a := realWorld(t, id, prepare)
+	w.start()
+	s := w.newSession()
+	agents := func() int {
+		n := 0
+		for _, pid := range w.marked() {
+			env, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+			if strings.Contains(string(env), "\x00keeper\x00") {
+				n++
+			}
+		}
+		return n
+	}
+
+	t.Run("kill in mid-answer", func(t *testing.T) {
+		w.t = t
+		f := w.follow(s.ID, "")
+		text, want := stream(300, "15ms", 31)
+		r := w.send(s.ID, text)
+		w.until("some text", 60*time.Second, func() bool { return len(f.text(r.Run)) > 150 })
+		w.kill()
+		time.Sleep(time.Second)
+		w.start()
+		if reason := w.ended(s.ID, r.Run); reason != "end_turn" {
+			t.Fatalf("ended by %q", reason)
+		}
+		if got := w.said(s.ID, r.Run); got != want {
+			t.Errorf("said\n%q, want\n%q", got, want)
+		}
+		w.until("the stream", 5*time.Second, func() bool { return f.text(r.Run) == want })
+		f.gapless(t)
+		if n := agents(); n != 1 {
+			t.Errorf("%d keepers, want 1", n)
+		}
+		f.close()
+	})
+
+	t.Run("tool and permission", func(t *testing.T) {
+		w.t = t
+		if err := os.MkdirAll(filepath.Join(w.work, "gone"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		r := w.send(s.ID, fmt.Sprintf("say before \ncall %s {\"command\":%q,\"description\":\"remove a folder\"}\nsay after", a.Tool, a.Danger))
+		q := w.pending(s.ID)
+		w.kill() // a question outlives the host
+		w.start()
+		w.must("POST", "/api/v1/approvals/"+q.ID, map[string]any{"option": a.Allow}, nil)
+		if reason := w.ended(s.ID, r.Run); reason != "end_turn" {
+			t.Fatalf("ended by %q", reason)
+		}
+		if got := w.said(s.ID, r.Run); !strings.Contains(got, "before") || !strings.Contains(got, "after") {
+			t.Errorf("said %q", got)
+		}
+		if _, err := os.Stat(filepath.Join(w.work, "gone")); !os.IsNotExist(err) {
+			t.Errorf("the allowed command was not run: %v", err)
+		}
+		tools := 0
+		for _, it := range w.items(s.ID) {
+			if it.Kind == "tool" && it.Run == r.Run {
+				tools++
+				if it.Open {
+					t.Errorf("the tool call is still open")
+				}
+			}
+		}
+		if tools == 0 {
+			t.Errorf("no tool call in the transcript")
+		}
+	})
+
+	t.Run("cancel", func(t *testing.T) {
+		w.t = t
+		text, _ := stream(3000, "15ms", 32)
+		r := w.send(s.ID, text)
+		w.until("some text", 60*time.Second, func() bool { return w.said(s.ID, r.Run) != "" })
+		w.must("POST", "/api/v1/sessions/"+s.ID+"/cancel", map[string]any{"run": r.Run}, nil)
+		if reason := w.ended(s.ID, r.Run); reason != "cancelled" {
+			t.Fatalf("ended by %q", reason)
+		}
+		r = w.send(s.ID, "say and on")
+		if reason := w.ended(s.ID, r.Run); reason != "end_turn" {
+			t.Fatalf("the next run ended by %q", reason)
+		}
+		if got := w.said(s.ID, r.Run); got != "and on" {
+			t.Errorf("said %q", got)
+		}
+	})
+
+	t.Run("resume after its end", func(t *testing.T) {
+		w.t = t
+		before := len(w.items(s.ID))
+		w.must("POST", "/api/v1/sessions/"+s.ID+"/agent/end", nil, nil)
+		w.until("the agent's end", 20*time.Second, func() bool { return w.session(s.ID).AgentState == "ended" && len(w.marked()) == 0 })
+		r := w.send(s.ID, "say back again")
+		if reason := w.ended(s.ID, r.Run); reason != "end_turn" {
+			t.Fatalf("ended by %q", reason)
+		}
+		if got := w.said(s.ID, r.Run); got != "back again" {
+			t.Errorf("said %q", got)
+		}
+		items := w.items(s.ID)
+		for _, it := range items {
+			if it.Kind == "notice" && it.Body.Code == "agent_session_new" {
+				t.Errorf("the agent did not bring its session back")
+			}
+		}
+		if after := len(items); after != before+2 {
+			t.Errorf("%d items, want %d: was the replay stored again?", after, before+2)
+		}
+	})
+	w.t = t
+	w.whole(s.ID)
+	w.cli("stop", "--all")
+	w.awaitExit()
+	w.until("an empty tree", 10*time.Second, func() bool { return len(w.marked()) == 0 })
+}

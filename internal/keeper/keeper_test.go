@@ -378,11 +378,11 @@ func TestAgentThatCannotStart(t *testing.T) {
 }
 
 func TestKeeperKilled(t *testing.T) {
-	l := begin(t, nil, "stubborn", "helper")
+	l := begin(t, nil, "stubborn", "helper", "hidden")
 	h := l.attach(1)
-	child := helper(t, h.next())
+	child, hidden := helper(t, h.next()), helper(t, h.next())
 	h.send(1, "say partial")
-	h.want(2, "partial")
+	h.want(3, "partial")
 	if _, err := proc.Lock(filepath.Join(l.dir, fileLock)); !errors.Is(err, ErrLocked) {
 		t.Errorf("the lock of a living keeper: %v", err)
 	}
@@ -404,16 +404,57 @@ func TestKeeperKilled(t *testing.T) {
 	if left, err := Sweep(ctx, l.spec.Mark); err != nil || len(left) > 0 {
 		t.Errorf("left %v, err %v", left, err)
 	}
-	if proc.Alive(child) || proc.Alive(h.Hello.Agent) {
+	if proc.Alive(child) || proc.Alive(hidden) || proc.Alive(h.Hello.Agent) {
 		t.Error("something lives on")
 	}
 	recs, torn := l.disk(1)
-	if len(recs) != 2 || torn {
+	if len(recs) != 3 || torn {
 		t.Errorf("%d records, torn %v", len(recs), torn)
 	}
 	if n, err := ReadNotes(l.dir); err != nil || n.Intent != 1 || n.Written != 1 || n.WrittenAt.IsZero() {
 		t.Errorf("notes %+v, %v", n, err)
 	}
+}
+
+// Killed at any moment of a stream of long and short lines, a keeper leaves a
+// spool whose records are what the agent said, without a gap.
+func TestKeeperKilledAtAnyMoment(t *testing.T) {
+	cut := 0
+	for i := range 15 {
+		l := begin(t, func(s *Spec) { s.SegmentSize = 300_000 })
+		h := l.attach(0)
+		for n := uint64(1); n <= 40; n++ {
+			text := fmt.Sprintf("big %d", 150_000+n)
+			if n%2 == 0 {
+				text = "flood 50"
+			}
+			h.send(n, text)
+		}
+		time.Sleep(time.Duration(i) * 3 * time.Millisecond)
+		if err := proc.Signal(l.id, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		l.waitGone()
+		recs, torn := l.disk(1)
+		if torn {
+			cut++
+		}
+		for i, rec := range recs {
+			if rec.N != uint64(i+1) {
+				t.Fatalf("record %d in place %d", rec.N, i+1)
+			}
+			round, in := i/51, i%51
+			if in == 0 && len(rec.Data) != 150_000+2*round+1 || in > 0 && string(rec.Data) != fmt.Sprintf("line %d", in) {
+				t.Fatalf("record %d: %d bytes, %.20q", rec.N, len(rec.Data), rec.Data)
+			}
+		}
+		n, err := ReadNotes(l.dir)
+		if err != nil || n.Written > n.Intent || n.Intent > n.Written+1 {
+			t.Errorf("notes %+v, %v", n, err)
+		}
+		l.remove()
+	}
+	t.Logf("torn: %d of 15", cut)
 }
 
 func TestKeeperThatGivesNoHello(t *testing.T) {
@@ -422,6 +463,11 @@ func TestKeeperThatGivesNoHello(t *testing.T) {
 	if err := proc.Signal(l.id, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	// It stops when its threads have been scheduled, and not before.
+	until(t, "the keeper stands still", func() bool {
+		out, err := exec.Command("ps", "-o", "state=", "-p", strconv.Itoa(l.id.PID)).Output()
+		return err == nil && bytes.HasPrefix(out, []byte("T"))
+	})
 	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 	defer cancel()
 	if _, err := Dial(ctx, l.dir, Events{}); !errors.Is(err, ErrNoHello) {

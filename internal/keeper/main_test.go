@@ -4,6 +4,7 @@ package keeper
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -51,13 +52,15 @@ func TestMain(m *testing.M) {
 
 // agentMain obeys its lines. Flags: stubborn (ignores EOF and SIGTERM), deaf
 // (reads nothing), helper (starts a process in a session of its own first),
+// hidden (the same, without our mark in its environment),
 // leave (starts a child that holds stdout, and exits).
 func agentMain(flags []string) int {
 	out := bufio.NewWriter(os.Stdout)
 	defer out.Flush()
 	self, _ := os.Executable()
-	spawn := func(attr *syscall.SysProcAttr, stdout io.Writer) {
+	spawn := func(attr *syscall.SysProcAttr, stdout io.Writer, env ...string) {
 		cmd := exec.Command(self, "sleep")
+		cmd.Env = env
 		cmd.SysProcAttr = attr
 		cmd.Stdout = stdout
 		if err := cmd.Start(); err != nil {
@@ -71,6 +74,9 @@ func agentMain(flags []string) int {
 	}
 	if slices.Contains(flags, "helper") {
 		spawn(&syscall.SysProcAttr{Setsid: true}, nil)
+	}
+	if slices.Contains(flags, "hidden") {
+		spawn(&syscall.SysProcAttr{Setsid: true}, nil, "NOTHING=1")
 	}
 	if slices.Contains(flags, "leave") {
 		spawn(&syscall.SysProcAttr{Setsid: true}, os.Stdout)
@@ -165,7 +171,8 @@ func beginIn(t testing.TB, dir string, change func(*Spec), flags ...string) *lif
 	if change != nil {
 		change(&spec)
 	}
-	id, err := Start(exe, dir, spec)
+	// The benchmarks of memory want the binary that people run.
+	id, err := Start(cmp.Or(os.Getenv("HOLDFAST_BIN"), exe), dir, spec)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,6 +37,9 @@ func Start(exe, dir string, spec Spec) (proc.ID, error) {
 	if err != nil {
 		return proc.ID{}, fmt.Errorf("start keeper: %w", err)
 	}
+	if exe, err = filepath.Abs(exe); err != nil {
+		return proc.ID{}, fmt.Errorf("start keeper: %w", err)
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return proc.ID{}, fmt.Errorf("start keeper: make its folder: %w", err)
 	}

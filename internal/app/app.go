@@ -52,6 +52,7 @@ type core struct {
 	limit    uint64 // of our descriptors
 	userHome string
 
+	faults    faults
 	lock      *lock
 	store     *store.Store
 	access    *access.Service
@@ -83,7 +84,7 @@ func open(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *core, e
 	if err != nil {
 		return nil, fmt.Errorf("read boot id: %w", err)
 	}
-	if c.store, err = openStore(ctx, cfg, bootID, log); err != nil {
+	if c.store, err = openStore(ctx, cfg, bootID, log, c.faults.note); err != nil {
 		return nil, err
 	}
 	c.access = access.New(c.store, time.Now)
@@ -121,7 +122,7 @@ func (c *core) Close() error {
 	if c.lock != nil {
 		errs = append(errs, c.lock.Close())
 	}
-	*c = core{cfg: c.cfg, log: c.log}
+	c.sessions, c.catalogue, c.store, c.lock = nil, nil, nil, nil
 	return errors.Join(errs...)
 }
 
@@ -133,7 +134,7 @@ func (c *core) server(addr string) (*httpapi.Server, error) {
 	}
 	return httpapi.New(httpapi.Config{
 		Sessions: c.sessions, Store: c.store, Access: c.access, Hosts: hosts, Files: web.Files(), Version: Version,
-		Home: c.userHome, Log: c.log, CookieName: cookieName(addr),
+		Home: c.userHome, Log: c.log, CookieName: cookieName(addr), Health: c.faults.health,
 		Limits: httpapi.Limits{
 			Connections: min(c.cfg.Limits.Connections, int(c.limit)/2), API: c.cfg.Limits.Requests, Streams: c.cfg.Limits.Streams, //nolint:gosec // a limit fits
 			Text: int(c.cfg.Limits.MessageBytes),
@@ -254,10 +255,13 @@ func Offline(ctx context.Context, cfg *config.Config) (http.Handler, func() erro
 }
 
 // openStore opens the log, and tells apart what a person must mend.
-func openStore(ctx context.Context, cfg *config.Config, bootID string, log *slog.Logger) (*store.Store, error) {
+func openStore(ctx context.Context, cfg *config.Config, bootID string, log *slog.Logger, fault func(error)) (*store.Store, error) {
 	st, err := store.Open(ctx, store.Options{
 		Path: cfg.DB(), BootID: bootID, Log: log,
-		OnFault: func(err error) { log.Error("the store could not commit", "err", err) },
+		OnFault: func(err error) {
+			log.Error("the store could not commit", "err", err)
+			fault(err)
+		},
 	})
 	var newer *store.TooNewError
 	var net *store.NetFSError

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -49,6 +50,33 @@ func (h *host) count() int {
 			return n
 		}
 	}
+}
+
+// faults remembers the store's last failure to commit.
+type faults struct {
+	mu   sync.Mutex
+	at   time.Time
+	text string
+}
+
+// faultFresh is how long a fault speaks for the present.
+const faultFresh = 15 * time.Second
+
+func (f *faults) note(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.at, f.text = time.Now(), err.Error()
+}
+
+// health is degraded while the store cannot commit: what is said is refused,
+// what agents say waits in their spools.
+func (f *faults) health() httpapi.Health {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.text == "" || time.Since(f.at) > faultFresh {
+		return httpapi.Health{Status: httpapi.HealthOK}
+	}
+	return httpapi.Health{Status: httpapi.HealthDegraded, Problems: []string{"Nothing can be stored: " + f.text}}
 }
 
 // sample keeps the peak true between two askings.

@@ -865,6 +865,15 @@ func (in *interpreter) prompted(line store.Line, msg acp.Message) error {
 		pause = true
 	}
 	in.l.w.requeued = 0
+	if in.run.Cancelling && msg.Error != nil {
+		// Hermes Agent 0.19 fails a turn that is cancelled before its first
+		// word, and takes itself for busy ever after. A new process does not.
+		in.l.log.Info("the agent failed on a cancel and is replaced", "err", msg.Error)
+		in.ep.State = store.EpochEnding
+		if err := in.tx.PutEpoch(in.ep); err != nil {
+			return err
+		}
+	}
 	if detail == "" || msg.Error == nil || msg.Error.Code != acp.CodeAuthRequired {
 		if err := appendAgentState(in.tx, in.s.ID, in.run.ID, "ready", ""); err != nil {
 			return err

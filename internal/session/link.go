@@ -51,6 +51,7 @@ type link struct {
 
 	mu      sync.Mutex
 	written map[uint64]time.Time // answers written, to be held against their deadline
+	trouble []keeper.Status      // not yet told
 }
 
 func newLink(w *worker, ep store.Epoch) *link {
@@ -89,7 +90,16 @@ func (w *worker) attach(ep store.Epoch) (over bool, err error) {
 			default:
 			}
 		},
-		Status: func(st keeper.Status) { l.log.Warn("keeper status", "status", st.Text) },
+		Status: func(st keeper.Status) {
+			l.log.Warn("the keeper has trouble", "kind", st.Kind, "text", st.Text)
+			l.mu.Lock()
+			l.trouble = append(l.trouble, st)
+			l.mu.Unlock()
+			select {
+			case w.wakeup <- struct{}{}:
+			default:
+			}
+		},
 	})
 	if err != nil {
 		if held, herr := keeper.Held(w.m.dir(ep.Name)); herr == nil && !held {
@@ -181,6 +191,9 @@ func (l *link) serve(ctx context.Context) (over bool, err error) {
 			}
 		case <-l.w.wakeup:
 			l.wakeSender()
+			if err := l.tellTrouble(); err != nil {
+				l.log.Error("tell of the keeper's trouble", "err", err)
+			}
 			if err := l.checkWritten(); err != nil {
 				l.log.Error("expire late answer", "err", err)
 			}
@@ -401,6 +414,32 @@ func (l *link) drain(dir string) error {
 		l.log.Warn("the last record of the spool was torn and is dropped")
 	}
 	return l.flush(l.m.ctx)
+}
+
+// tellTrouble puts what the keeper suffers into the transcript: an agent that
+// stands still should say why.
+func (l *link) tellTrouble() error {
+	l.mu.Lock()
+	trouble := l.trouble
+	l.trouble = nil
+	l.mu.Unlock()
+	for _, st := range trouble {
+		level := "warning"
+		if st.Kind == keeper.StatusRecovered {
+			level = "info"
+		}
+		err := l.m.Store.Update(store.Relaxed, func(tx *store.Tx) error {
+			s, err := tx.Session(l.w.session)
+			if err != nil {
+				return err
+			}
+			return appendNotice(tx, s.ID, s.Run, level, st.Kind, st.Text, "")
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkWritten holds answers that were just written against the deadline of

@@ -119,7 +119,9 @@ func (m *Manager) Send(_ context.Context, session string, msg Message) (Accepted
 		return Accepted{}, &Error{Code: CodeBadRequest, Message: "The field client_id is empty: it names the message, so that sending it again cannot double it."}
 	case len(msg.ClientID) > 200:
 		return Accepted{}, &Error{Code: CodeBadRequest, Message: "The field client_id is longer than 200 bytes."}
-	case strings.TrimSpace(msg.Text) == "" && len(msg.Attachments) == 0:
+	case len(msg.Attachments) > 0:
+		return Accepted{}, &Error{Code: CodeBadRequest, Message: "Attachments cannot be sent to an agent yet. Put the file into the session's folder and name it in the message."}
+	case strings.TrimSpace(msg.Text) == "":
 		return Accepted{}, &Error{Code: CodeBadRequest, Message: "The message is empty."}
 	}
 	var acc Accepted

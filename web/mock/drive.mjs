@@ -77,14 +77,14 @@ step('a new session streams, asks and finishes', async () => {
     }).observe(document.body, { childList: true, subtree: true });
   });
   await page.locator('.card', { hasText: 'Running' }).waitFor();
-  const ask = page.locator('section.ask');
+  const ask = page.locator('div.ask');
   await ask.waitFor();
   assert.equal(await page.evaluate(() => window.deadAtFirst), true, 'dead at first');
   await page.waitForTimeout(500);
   await page.locator('.side .nav .count', { hasText: '3' }).waitFor();
   await composer().press('Control+Enter');
   await page.getByText('Allowed once').waitFor();
-  await page.locator('.say h3', { hasText: 'What is new' }).waitFor();
+  await page.locator('.say h2', { hasText: 'What is new' }).waitFor();
   await page.locator('.say table').waitFor();
   await page.getByRole('button', { name: 'Send', exact: true }).waitFor();
   assert.equal(await page.locator('.say script, .say a[href^="javascript"]').count(), 0);
@@ -113,13 +113,13 @@ step('a reload in the middle of a stream goes on from where it is', async () => 
   await page.locator('.you', { hasText: 'second, queued' }).last().waitFor();
   await page.getByRole('button', { name: 'Send', exact: true }).waitFor();
   await page.waitForTimeout(300);
-  const answers = await page.locator('.say').last().locator('h3', { hasText: 'What is new' }).count();
+  const answers = await page.locator('.say').last().locator('h2', { hasText: 'What is new' }).count();
   assert.equal(answers, 1, 'nothing twice');
 });
 
 step('reading above is not moved by growth; the pill leads back', async () => {
   await send('long answer, please');
-  await page.locator('.say.open h3').first().waitFor();
+  await page.locator('.say.open h2').first().waitFor();
   const scroll = page.locator('.scroll');
   await scroll.hover();
   await page.mouse.wheel(0, -600);
@@ -177,13 +177,13 @@ step('without an answer the banner says so, what is written is kept, and a new h
 
 step('a host that comes back with another log resyncs the page', async () => {
   await page.locator('td a', { hasText: 'Jitter for webhook' }).click();
-  await page.locator('section.ask').waitFor();
+  await page.locator('div.ask').waitFor();
   host.kill();
   await page.locator('.ban', { hasText: 'No answer' }).waitFor();
   host = await start();
   await page.locator('.toast', { hasText: 'Back on' }).waitFor();
   await page.locator('.ban').waitFor({ state: 'detached' });
-  await page.locator('section.ask').waitFor();
+  await page.locator('div.ask').waitFor();
 });
 
 step('logging out ends in the login page', async () => {

@@ -395,6 +395,23 @@ const routes = [
   ['GET', /^\/health$/, () => [200, { status: 'ok', version: '0.4.1', uptime_s: 19_320, sessions: sessions.size }]],
   ['GET', /^\/api\/v1\/me$/, () => [200, { name: 'MacBook, Firefox', kind: 'browser', version: '0.4.1' }]],
   ['POST', /^\/api\/v1\/logout$/, () => ((loggedIn = false), [204])],
+  ['GET', /^\/api\/v1\/devices$/, () => [200, { devices: [
+    { id: 'd1', kind: 'cookie', name: 'MacBook, Firefox', last_used: new Date().toISOString(), current: true },
+    { id: 'd2', kind: 'cookie', name: 'Pixel 9, Chrome', last_used: new Date(Date.now() - 3 * HOUR).toISOString(), current: false },
+  ] }]],
+  ['DELETE', /^\/api\/v1\/devices\/([^/]+)$/, () => [204]],
+  ['PATCH', /^\/api\/v1\/sessions\/([^/]+)$/, (m, q, body) => {
+    const s = sessions.get(m[1]);
+    s.title = body.title;
+    s.version++;
+    changed(m[1]);
+    return [200, row(s)];
+  }],
+  ['DELETE', /^\/api\/v1\/sessions\/([^/]+)$/, (m) => {
+    emit(m[1], 'session.deleted', { id: m[1] });
+    sessions.delete(m[1]);
+    return [204];
+  }],
   ['GET', /^\/api\/v1\/agents$/, () => [200, { agents }]],
   ['GET', /^\/api\/v1\/folders$/, (m, q) => {
     const path = q.get('path') || HOME;

@@ -1,21 +1,32 @@
 // Pictures of the page at both sizes and themes, into tmp/shots, against the mock server. Fails on any error in the
-// browser's console: a blocked style or script is one.
+// browser's console (a blocked style or script is one), on sideways scrolling, and on what axe finds.
 //
 //   npm run build && npm run shots [-- name…]     CHROMIUM: path of the browser
 
 import { spawn } from 'node:child_process';
 import { mkdir } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { chromium } from 'playwright-core';
 
 const out = fileURLToPath(new URL('../../tmp/shots', import.meta.url));
 const mock = fileURLToPath(new URL('./server.mjs', import.meta.url));
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const only = process.argv.slice(2);
 
 async function host(port, ...args) {
   const child = spawn(process.execPath, [mock, '--port', String(port), ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
   await new Promise((done) => child.stdout.once('data', done));
   return { url: `http://127.0.0.1:${port}`, stop: () => child.kill() };
+}
+
+/** What axe finds, one line each. The page's policy keeps its script out, so it runs in the debugger's own world. */
+async function violations(page) {
+  return page.evaluate(async () => {
+    const found = await window.axe.run(document, { resultTypes: ['violations'] });
+    return found.violations.flatMap((v) => v.nodes.map((node) => `${v.id}: ${node.target.join(' ')} ${node.any[0]?.message ?? ''}`));
+  });
 }
 
 const open = async (page, title) => {
@@ -93,6 +104,11 @@ try {
           if (wide) {
             errors++;
             console.error(`${name}: scrolls sideways at ${width}`);
+          }
+          await page.evaluate(axe);
+          for (const violation of await violations(page)) {
+            errors++;
+            console.error(`${name} ${width} ${scheme}: ${violation}`);
           }
           await page.screenshot({ path: `${out}/${name}-${width}-${scheme}.png` });
         } catch (error) {

@@ -20,16 +20,16 @@ export class Problem extends Error {
   }
 }
 
-let csrf = '';
-
-export function setCSRF(token: string): void {
-  csrf = token;
-}
-
-export async function request<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
-  const headers: Record<string, string> = { Accept: 'application/json' };
+/** One request; extra are headers of the caller's own. */
+export async function request<T>(
+  method: string,
+  path: string,
+  body?: unknown,
+  signal?: AbortSignal,
+  extra: Record<string, string> = {},
+): Promise<T> {
+  const headers: Record<string, string> = { Accept: 'application/json', ...extra };
   if (body !== undefined) headers['Content-Type'] = 'application/json';
-  if (csrf && method !== 'GET') headers['X-CSRF-Token'] = csrf;
   let response: Response;
   try {
     response = await fetch(path, {

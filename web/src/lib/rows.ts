@@ -15,14 +15,20 @@ export interface Transcript {
   rows: Row[];
   /** Messages that wait for their run, in the order of the queue. */
   queue: { run: string; item: UserItem }[];
+  /** A message that is next and waits for its agent. */
+  next: UserItem | null;
 }
 
 /** Ends that need no word: the answer itself is the end. */
 const ORDINARY = new Set(['end_turn', '']);
 
 export function transcript(view: View, session: SessionRow | null): Transcript {
-  const current = session?.run ?? '';
-  const queue = queued(view, session);
+  const all = queued(view, session);
+  // What waits only for its agent to start stands in the transcript already: nothing else comes before it.
+  const paused = session?.paused ?? view.paused ?? false;
+  const next = !session?.run && !paused && all[0] ? all[0] : null;
+  const queue = next ? all.slice(1) : all;
+  const current = session?.run || next?.run || '';
   const waiting = new Set(queue.map((entry) => entry.item.id));
   const items = inReadingOrder(view.items, waiting);
 
@@ -58,7 +64,7 @@ export function transcript(view: View, session: SessionRow | null): Transcript {
     }
   });
   flush();
-  return { rows, queue };
+  return { rows, queue, next: next?.item ?? null };
 }
 
 function neverRan(view: View, items: Item[], message: UserItem): boolean {

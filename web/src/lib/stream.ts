@@ -19,7 +19,7 @@ export interface StreamListener {
 /** Heartbeats come every 15 s or so; after this long without a byte the connection is taken for dead. */
 const SILENCE = 40_000;
 const FIRST_DELAY = 400;
-const MAX_DELAY = 15_000;
+const MAX_DELAY = 6_000;
 
 export class Stream {
   cursor = '';

@@ -36,7 +36,6 @@ export interface Me {
   name: string;
   kind?: string;
   version?: string;
-  csrf?: string;
   /** A password is set. */
   password?: boolean;
 }

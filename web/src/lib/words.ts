@@ -1,6 +1,6 @@
 // The words for states and ends, the same on every page.
 
-import { plural } from './format';
+import { plural, relativePath } from './format';
 import type { Approval, SessionRow } from './types';
 
 export interface StateWords {
@@ -22,6 +22,7 @@ export function stateWords(row: SessionRow, question?: Approval): StateWords {
     case 'running':
       return { name: 'Running', line: row.agent_state === 'starting' ? 'Starting' : 'Running', tone: 'live' };
     case 'queued':
+      if (row.agent_state === 'starting') return { name: 'Starting', line: 'Starting', tone: 'live' };
       return { name: 'Queued', line: `${plural(row.queued, 'queued message')}${row.paused ? ', paused' : ''}`, tone: '' };
     default:
       if (row.agent_state === 'needs_login') return { name: '', line: 'Needs a login', tone: 'bad' };
@@ -79,10 +80,10 @@ export function approvalVerb(approval: Approval): string {
 }
 
 /** What the question is about, in one line. */
-export function approvalObject(approval: Approval): string {
+export function approvalObject(approval: Approval, cwd = ''): string {
   const detail = approval.detail;
   if (detail?.command) return detail.command.split('\n')[0]!;
-  if (detail?.diff?.[0]) return detail.diff[0].path;
+  if (detail?.diff?.[0]) return relativePath(detail.diff[0].path, cwd);
   return approval.title;
 }
 

@@ -1,7 +1,7 @@
 // The state of the page: who is logged in, the list, the open session, the connection. One object, made once in
 // main.ts; the stream's events enter here and nowhere else.
 
-import { get, post, Problem, setCSRF, explain } from '../lib/api';
+import { explain, get, post, Problem, request } from '../lib/api';
 import type { AgentOptions } from '../lib/fold';
 import { dayGroup } from '../lib/format';
 import { drop, read, readJSON, write } from '../lib/storage';
@@ -72,8 +72,8 @@ export class App {
   listHeld = $state(false);
   sidebar = $state(read('sidebar') !== 'off');
   theme = $state<'system' | 'light' | 'dark'>((read('theme') as 'light' | 'dark' | null) ?? 'system');
-  /** The dialog that ends the agent is open. */
-  confirmEnd = $state(false);
+  /** The dialog of the open session that is shown. */
+  dialog = $state<'' | 'end' | 'rename' | 'delete'>('');
   readonly outbox: Outbox;
 
   private readonly stream: Stream;
@@ -105,6 +105,7 @@ export class App {
         this.stream.nudge();
       } else this.session?.markSeen();
     });
+    watchKeyboard();
     window.addEventListener('online', () => this.stream.nudge());
     window.addEventListener('pageshow', (event) => {
       if (event.persisted) this.stream.nudge();
@@ -144,7 +145,6 @@ export class App {
       }, 2000);
       return;
     }
-    setCSRF(this.me?.csrf ?? '');
     this.loginNote = '';
     this.phase = 'in';
     this.arrive();
@@ -239,6 +239,28 @@ export class App {
       this.approvals = (await get<{ approvals: Approval[] }>('/api/v1/approvals?state=pending')).approvals ?? [];
     } catch (error) {
       this.failed('The open questions did not load', error);
+    }
+  }
+
+  async rename(row: SessionRow, title: string): Promise<boolean> {
+    const path = `/api/v1/sessions/${encodeURIComponent(row.id)}`;
+    try {
+      this.upsert(await request<SessionRow>('PATCH', path, { title }, undefined, { 'If-Match': `"${row.version}"` }));
+      return true;
+    } catch (error) {
+      if (error instanceof Problem && error.status === 412) void this.fetchRow(row.id);
+      this.failed('The session keeps its name', error);
+      return false;
+    }
+  }
+
+  async remove(row: SessionRow): Promise<void> {
+    try {
+      await request('DELETE', `/api/v1/sessions/${encodeURIComponent(row.id)}`);
+      this.rows = this.rows.filter((other) => other.id !== row.id);
+      if (this.session?.id === row.id) this.go('/', true);
+    } catch (error) {
+      this.failed('The session was not deleted', error);
     }
   }
 
@@ -340,7 +362,7 @@ export class App {
     if (event.kind === 'session.deleted') {
       this.rows = this.rows.filter((row) => row.id !== event.session);
       if (this.session?.id === event.session) {
-        this.toast('This session was deleted.');
+        this.toast('This session was deleted on another device.');
         this.go('/', true);
       }
       return;
@@ -509,6 +531,28 @@ export class App {
     this.sidebar = !this.sidebar;
     write('sidebar', this.sidebar ? 'on' : 'off');
   }
+}
+
+/**
+ * Follows the keyboard of a phone. Where the page is not resized for it (interactive-widget is not known), the visual
+ * viewport's height becomes the page's; either way the bars step aside while it is up.
+ */
+function watchKeyboard(): void {
+  const viewport = window.visualViewport;
+  if (!viewport) return;
+  let tallest = viewport.height;
+  const root = document.documentElement;
+  const fit = () => {
+    if (viewport.scale !== 1) return;
+    tallest = Math.max(tallest, viewport.height);
+    const covered = window.innerHeight - viewport.height > 80;
+    root.classList.toggle('keyboard', covered || (tallest - viewport.height > 150 && document.activeElement?.tagName === 'TEXTAREA'));
+    if (covered) root.style.setProperty('--visible', `${viewport.height}px`);
+    else root.style.removeProperty('--visible');
+    if (covered) window.scrollTo(0, 0);
+  };
+  viewport.addEventListener('resize', fit);
+  window.addEventListener('orientationchange', () => (tallest = 0));
 }
 
 /** The one-time secret of a login link: in a fragment, a whole link, or alone. */

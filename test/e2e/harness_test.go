@@ -66,6 +66,7 @@ type world struct {
 	token string
 	out   *syncBuffer
 	done  chan struct{}
+	after func() // at the very end
 }
 
 type syncBuffer struct {
@@ -121,6 +122,9 @@ func newWorld(t *testing.T, env agentEnv, config string) *world {
 		}
 		if t.Failed() {
 			t.Logf("host output:\n%s", tail(w.out.String(), 12000))
+		}
+		if w.after != nil {
+			w.after()
 		}
 		_ = os.RemoveAll(dir)
 	})

@@ -146,7 +146,7 @@ func (tx *Tx) deleteSome() (more bool, err error) {
 		"DELETE FROM blobs WHERE rowid IN (SELECT rowid FROM blobs WHERE session = ? LIMIT 1)",
 		fmt.Sprintf("DELETE FROM items WHERE rowid IN (SELECT rowid FROM items WHERE session = ? LIMIT %d)", deleteStep/4),
 		"DELETE FROM lines WHERE rowid IN (SELECT rowid FROM lines WHERE epoch IN (SELECT name FROM epochs WHERE session = ?) LIMIT 50)",
-		fmt.Sprintf("DELETE FROM events WHERE rowid IN (SELECT rowid FROM events WHERE session = ? AND kind <> 'session.deleted' LIMIT %d)", deleteStep),
+		fmt.Sprintf("DELETE FROM events WHERE rowid IN (SELECT id FROM events WHERE sid = (SELECT sid FROM deletions WHERE session = ?) AND kind <> 'session.deleted' LIMIT %d)", deleteStep),
 	} {
 		if n, err := tx.w.execN(step, session); err != nil || n > 0 {
 			return true, tx.check(err)
@@ -192,11 +192,11 @@ func (w *writer) vacuum() bool {
 func repairActivity(ctx context.Context, conn *sql.Conn) error {
 	_, err := conn.ExecContext(ctx, `
 		WITH recent AS (
-			SELECT s.id, s.seq AS had, (SELECT max(seq) FROM events e WHERE e.session = s.id) AS seq
+			SELECT s.id, s.seq AS had, s.sid, (SELECT max(seq) FROM events e WHERE e.sid = s.sid) AS seq
 			FROM sessions s ORDER BY s.last_event DESC LIMIT 500
 		), late AS (
 			SELECT r.id, e.seq, e.id AS last_event, e.at
-			FROM recent r JOIN events e ON e.session = r.id AND e.seq = r.seq WHERE r.seq > r.had
+			FROM recent r JOIN events e ON e.sid = r.sid AND e.seq = r.seq WHERE r.seq > r.had
 		)
 		UPDATE sessions SET seq = late.seq, last_event = late.last_event, last_at = late.at FROM late WHERE sessions.id = late.id`)
 	if err != nil {

@@ -97,8 +97,8 @@ func queryRead[T any](q *reading, scan func(scanner) (T, error), text string, ar
 
 const (
 	lastQuery   = "SELECT coalesce(max(id), 0) FROM events"
-	seqQuery    = "SELECT (SELECT max(seq) FROM events WHERE session = sessions.id) FROM sessions WHERE id = ?"
-	eventsQuery = "SELECT " + eventColumns + " FROM events WHERE session = ? AND seq > ? ORDER BY seq LIMIT ?"
+	seqQuery    = "SELECT (SELECT max(seq) FROM events WHERE sid = sessions.sid) FROM sessions WHERE id = ?"
+	eventsQuery = "SELECT " + eventColumns + " FROM events WHERE sid = (SELECT sid FROM sessions WHERE id = ?) AND seq > ? ORDER BY seq LIMIT ?"
 )
 
 // last returns the id of the last event of the snapshot.

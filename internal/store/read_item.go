@@ -85,7 +85,7 @@ func (q *reading) fold(it Item, last int64, b *blobs) (body []byte, err error) {
 	}
 	entries, ok := q.s.open.upTo(it.ID, last)
 	if !ok {
-		if entries, err = queryRead(q, scanEntry, entriesQuery, it.Session, it.Seq, it.ID); err != nil {
+		if entries, err = queryRead(q, scanEntry, entriesQuery, it.Session, it.Seq); err != nil {
 			return nil, err
 		}
 	}

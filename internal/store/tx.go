@@ -197,12 +197,12 @@ func (tx *Tx) append(session, run string, kind Kind, body json.RawMessage, extra
 }
 
 func (tx *Tx) store(r *row, folded Session, ev Event, change *itemChange, approve func() error) error {
-	item := ""
+	item := int64(0)
 	if change != nil {
-		item = change.id
+		item = change.seq
 	}
-	err := tx.exec("INSERT INTO events (id, session, seq, run, at, kind, item, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-		ev.ID, ev.Session, ev.Seq, ev.Run, ev.At.UnixMilli(), string(ev.Kind), item, string(ev.Body))
+	err := tx.exec("INSERT INTO events (id, sid, session, seq, run, at, kind, item, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		ev.ID, r.sid, ev.Session, ev.Seq, ev.Run, ev.At.UnixMilli(), string(ev.Kind), item, string(ev.Body))
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 // written.
 type itemChange struct {
 	id    string
+	seq   int64 // of the item
 	made  *Item
 	open  *openItem       // grows by the event
 	body  json.RawMessage // the new body of an item that is or becomes closed
@@ -51,13 +52,15 @@ func (tx *Tx) planItem(ev *Event) (*itemChange, error) {
 	case errors.Is(err, ErrNotFound):
 		var it Item
 		it, err = makeItem(id, *ev)
-		c.made = &it
+		c.made, c.seq = &it, ev.Seq
 	case err != nil:
 	case open != nil && open.item.Session != ev.Session, closed != nil && closed.Session != ev.Session:
 		err = fmt.Errorf("item %s belongs to another session", id)
 	case open != nil:
+		c.seq = open.item.Seq
 		err = tx.planOpen(c, open, *ev, b)
 	default:
+		c.seq = closed.Seq
 		err = planClosed(c, *closed, *ev, b)
 	}
 	if err != nil {
@@ -153,7 +156,8 @@ func (tx *Tx) lookUp(id string) (*openItem, *Item, error) {
 	return oi, nil, nil
 }
 
-const entriesQuery = "SELECT id, kind, body FROM events WHERE session = ? AND seq > ? AND item = ? ORDER BY seq"
+const entriesQuery = `SELECT id, kind, body FROM events
+	WHERE sid = (SELECT sid FROM sessions WHERE id = ?1) AND seq > ?2 AND item = ?2 ORDER BY seq`
 
 func scanEntry(row scanner) (entry, error) {
 	var ev Event
@@ -165,7 +169,7 @@ func scanEntry(row scanner) (entry, error) {
 
 // entries reads from the log what an open item has grown by.
 func (tx *Tx) entries(it Item) ([]entry, error) {
-	return queryTx(tx, scanEntry, entriesQuery, it.Session, it.Seq, it.ID)
+	return queryTx(tx, scanEntry, entriesQuery, it.Session, it.Seq)
 }
 
 func (tx *Tx) blob(id string) ([]byte, error) {

@@ -12,11 +12,12 @@ import (
 )
 
 // NewID returns a random name for a session, an item, a run and so on.
-func NewID() string { return strings.ToLower(rand.Text()) }
+func NewID() string { return strings.ToLower(rand.Text()[:16]) }
 
 // row is a list row in the writer's memory.
 type row struct {
 	Session           // as of the last event
+	sid     int64     // the id of its first event
 	saved   Session   // as the database has it
 	written time.Time // when session.changed was last appended
 	owed    bool      // activity of which the list has not been told
@@ -85,7 +86,8 @@ func (tx *Tx) peek(id string) (*row, error) {
 	}
 	r := &row{Session: s, saved: s}
 	var at int64
-	err = tx.one("SELECT seq, id, at FROM events WHERE session = ? ORDER BY seq DESC LIMIT 1", []any{id}, &r.Seq, &r.LastEvent, &at)
+	err = tx.one(`SELECT sid, seq, id, at FROM events WHERE sid = (SELECT sid FROM sessions WHERE id = ?)
+		ORDER BY seq DESC LIMIT 1`, []any{id}, &r.sid, &r.Seq, &r.LastEvent, &at)
 	if err != nil {
 		return nil, fmt.Errorf("read the last event of session %s: %w", id, err)
 	}
@@ -190,7 +192,7 @@ func (tx *Tx) CreateSession(s Session) (Session, error) {
 	if err := tx.insertSession(s); err != nil {
 		return Session{}, fmt.Errorf("create session: %w", err)
 	}
-	r := &row{Session: s, saved: s}
+	r := &row{Session: s, saved: s, sid: s.LastEvent}
 	r.Seq = 0 // session.created is event 1
 	tx.w.rows[s.ID] = r
 	tx.onUndo(func() { delete(tx.w.rows, s.ID) })
@@ -206,10 +208,10 @@ func (tx *Tx) insertSession(s Session) error {
 	if s.ClientID != "" {
 		clientID = s.ClientID
 	}
-	err := tx.exec(`INSERT INTO sessions (id, client_id, title, title_set, agent, cwd, state, waiting, queue, paused,
+	err := tx.exec(`INSERT INTO sessions (id, sid, client_id, title, title_set, agent, cwd, state, waiting, queue, paused,
 			run, agent_state, reason, created_at, last_at, last_event, seq, version, agent_session)
-			VALUES (?, ?, ?, ?, ?, ?, ?, 0, '[]', ?, '', ?, ?, ?, ?, ?, ?, ?, ?)`,
-		s.ID, clientID, s.Title, s.TitleSet, s.Agent, s.Cwd, s.State, s.Paused,
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, '[]', ?, '', ?, ?, ?, ?, ?, ?, ?, ?)`,
+		s.ID, s.LastEvent, clientID, s.Title, s.TitleSet, s.Agent, s.Cwd, s.State, s.Paused,
 		s.AgentState, s.Reason, s.CreatedAt.UnixMilli(), s.LastAt.UnixMilli(), s.LastEvent, s.Seq, s.Version, s.AgentSession)
 	if err != nil || len(s.Options) == 0 {
 		return err
@@ -266,10 +268,10 @@ func (tx *Tx) DeleteSession(session string) error {
 	}
 	r.deleted = true
 	for _, text := range []string{
+		"INSERT INTO deletions SELECT id, sid FROM sessions WHERE id = ?",
 		"DELETE FROM sessions WHERE id = ?",
 		"DELETE FROM session_options WHERE session = ?",
 		"DELETE FROM approvals WHERE session = ?",
-		"INSERT INTO deletions VALUES (?)",
 	} {
 		if err := tx.exec(text, session); err != nil {
 			return fmt.Errorf("delete session %s: %w", session, err)

@@ -88,7 +88,7 @@ func (q *reading) verify(session string) ([]Difference, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows, err := q.query("SELECT "+eventColumns+" FROM events WHERE session = ? ORDER BY seq", session)
+	rows, err := q.query("SELECT "+eventColumns+" FROM events WHERE sid = (SELECT sid FROM sessions WHERE id = ?) ORDER BY seq", session)
 	if err != nil {
 		return nil, err
 	}

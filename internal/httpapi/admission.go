@@ -24,13 +24,19 @@ const (
 	classStream class = "stream"
 	classUpload class = "upload"
 	classProbe  class = "probe"
+	classDeep   class = "deep probe" // may wait for a disk, which must not hold up the plain ones
+	classLogin  class = "login"      // open to everybody, who must not hold up those who are logged in
 	classPage   class = "page"
 )
 
 func classOf(r *http.Request) class {
 	switch path := r.URL.Path; {
+	case path == "/health" && r.URL.RawQuery != "":
+		return classDeep
 	case path == "/health":
 		return classProbe
+	case strings.HasPrefix(path, "/api/v1/login/"):
+		return classLogin
 	case path == "/api/v1/stream" || path == "/control/verify":
 		return classStream
 	case path == "/api/v1/attachments":
@@ -45,6 +51,21 @@ func classOf(r *http.Request) class {
 // isAPI tells the routes of programs from those of the page.
 func isAPI(path string) bool {
 	return path == "/health" || path == "/api" || strings.HasPrefix(path, "/api/") || strings.HasPrefix(path, "/control/")
+}
+
+// gates holds the limit of each class.
+type gates map[class]*gate
+
+func newGates(l Limits) gates {
+	return gates{
+		classAPI:    newGate(l.API),
+		classStream: newGate(l.Streams),
+		classUpload: newGate(l.Uploads),
+		classProbe:  newGate(l.Probes),
+		classDeep:   newGate(l.Probes),
+		classLogin:  newGate(l.Logins),
+		classPage:   newGate(l.API),
+	}
 }
 
 // gate lets so many requests through at once.
@@ -185,10 +206,10 @@ func hostName(host string) string {
 
 // admit bounds the requests of each class, their bodies and the time that they
 // may take.
-func (s *Server) admit(next http.Handler) http.Handler {
+func (s *Server) admit(all gates, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := classOf(r)
-		g := s.gates[c]
+		g := all[c]
 		if !g.enter() {
 			newProblem(codeOverloaded, fmt.Sprintf("the host answers %d requests of the kind %q at once, and has them. Try again in a moment.", cap(g.slots), c)).write(w, r)
 			return

@@ -81,6 +81,30 @@ func TestDeepHealthIsShared(t *testing.T) {
 	}
 }
 
+func TestStalledProbesLeaveThePlainOnesAlone(t *testing.T) {
+	h := newHost(t, func(c *Config) { c.Limits.Probes = 2 })
+	stalled, release := make(chan struct{}), make(chan struct{})
+	h.log.canary = func(context.Context) error { close(stalled); <-release; return nil }
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			if res, body := h.do("GET", "/health?deep=1", ""); res.StatusCode != 200 {
+				t.Errorf("%d %s", res.StatusCode, body)
+			}
+		})
+	}
+	<-stalled
+	eventually(t, "both deep probes wait", func() bool { return len(h.server.gates[classDeep].slots) == 2 })
+	if res, body := h.do("GET", "/health", ""); res.StatusCode != 200 {
+		t.Errorf("%d %s", res.StatusCode, body)
+	}
+	if res, _ := h.do("GET", "/health?deep=1", ""); res.StatusCode != 503 || res.Header.Get("Retry-After") == "" {
+		t.Errorf("third deep probe: %d", res.StatusCode)
+	}
+	close(release)
+	wg.Wait()
+}
+
 func TestStalledDiskDegrades(t *testing.T) {
 	h := newHost(t)
 	h.log.canary = func(context.Context) error { return errors.New("write canary: input/output error") }

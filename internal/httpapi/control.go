@@ -187,7 +187,8 @@ func NewControl(s *Server, h Host) http.Handler {
 	})
 	mux.HandleFunc("POST /control/verify", func(w http.ResponseWriter, r *http.Request) { s.verify(w, r, h) })
 
-	return s.outer(s.admit(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	// Limits of its own: a host that is full must still be stopped by its owner.
+	return s.outer(s.admit(newGates(s.cfg.Limits), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := context.WithValue(r.Context(), keyIdentity, access.Identity{Kind: access.KindLocal, Name: "the command line"})
 		r = r.WithContext(ctx)
 		if !strings.HasPrefix(r.URL.Path, "/control/") {
@@ -206,6 +207,7 @@ func NewControl(s *Server, h Host) http.Handler {
 func (s *Server) status(ctx context.Context, h Host) Status {
 	st := h.Status(ctx)
 	st.Version = s.cfg.Version
+	st.StartedAt = st.StartedAt.UTC().Truncate(time.Millisecond)
 	st.Requests = s.Requests()
 	st.Connections = s.Connections()
 	st.LiveAgents = s.cfg.Sessions.Live()

@@ -59,7 +59,8 @@ type Limits struct {
 	API         int // 64 requests at once
 	Streams     int // 256
 	Uploads     int // 4
-	Probes      int // 8
+	Probes      int // 8; of each kind
+	Logins      int // 8
 	Text        int // bytes of a message; 1 MiB
 	Attachment  int64
 }
@@ -75,6 +76,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.Streams, 256)
 	def(&l.Uploads, 4)
 	def(&l.Probes, 8)
+	def(&l.Logins, 8)
 	def(&l.Text, 1<<20)
 	if l.Attachment == 0 {
 		l.Attachment = 20 << 20
@@ -100,7 +102,7 @@ type Server struct {
 	api      http.Handler // routes and admission, without access checks
 	public   http.Handler
 	page     *page
-	gates    map[class]*gate
+	gates    gates
 	frames   frameCache
 	deep     deepProbe
 	requests atomic.Int64
@@ -132,16 +134,10 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, log: cfg.Log}
 	s.life, s.stop = context.WithCancel(context.Background())
-	s.gates = map[class]*gate{
-		classAPI:    newGate(cfg.Limits.API),
-		classStream: newGate(cfg.Limits.Streams),
-		classUpload: newGate(cfg.Limits.Uploads),
-		classProbe:  newGate(cfg.Limits.Probes),
-		classPage:   newGate(cfg.Limits.API),
-	}
+	s.gates = newGates(cfg.Limits)
 	s.page = newPage(cfg.Files)
 	s.api = s.routes()
-	s.public = s.outer(s.secure(s.admit(s.authenticate(s.api))))
+	s.public = s.outer(s.secure(s.admit(s.gates, s.authenticate(s.api))))
 	return s, nil
 }
 

@@ -186,9 +186,44 @@ step('a host that comes back with another log resyncs the page', async () => {
   await page.locator('div.ask').waitFor();
 });
 
+step('narrow and zoomed pages do not scroll sideways', async () => {
+  for (const [width, height] of [[320, 640], [768, 1024], [1024, 768], [1279, 800]]) {
+    await page.setViewportSize({ width, height });
+    for (const path of ['/', '/new', '/needs-you', '/settings', '/host']) {
+      await page.goto(BASE + path);
+      await page.locator('main h1').waitFor();
+      await page.waitForTimeout(150);
+      assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${path} at ${width}`);
+    }
+    await page.goto(BASE);
+    await page.locator('a:visible', { hasText: 'Jitter for webhook' }).first().click();
+    await composer().waitFor();
+    await page.waitForTimeout(300);
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `chat at ${width}`);
+    await page.screenshot({ path: fileURLToPath(new URL(`../../tmp/shots/chat-${width}.png`, import.meta.url)) });
+  }
+  await page.setViewportSize({ width: 1440, height: 900 });
+});
+
+step('a session is renamed, and deleted', async () => {
+  await page.goto(BASE);
+  await page.locator('td a', { hasText: 'Shrink the base image' }).click();
+  await page.getByRole('button', { name: 'More' }).click();
+  await page.getByRole('menuitem', { name: 'Rename' }).click();
+  await page.getByRole('textbox', { name: 'Name' }).fill('Smaller image');
+  await page.keyboard.press('Enter');
+  await page.locator('.head h1', { hasText: 'Smaller image' }).waitFor();
+  await page.locator('.side .row', { hasText: 'Smaller image' }).waitFor();
+  await page.getByRole('button', { name: 'More' }).click();
+  await page.getByRole('menuitem', { name: 'Delete' }).click();
+  await page.getByRole('button', { name: 'Delete the session' }).click();
+  await page.getByRole('heading', { name: 'All sessions' }).waitFor();
+  assert.equal(await page.locator('.side .row', { hasText: 'Smaller image' }).count(), 0);
+});
+
 step('logging out ends in the login page', async () => {
   await page.goto(`${BASE}/settings`);
-  await page.getByRole('button', { name: 'Log out' }).click();
+  await page.getByRole('button', { name: 'Log out', exact: true }).click();
   await page.getByRole('heading', { name: 'This browser is not logged in' }).waitFor();
 });
 

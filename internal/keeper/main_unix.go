@@ -234,7 +234,9 @@ func (k *keeper) supervise() (Exit, []byte) {
 	}()
 	go func() {
 		defer close(errDone)
-		io.Copy(&tail, a.stderr)
+		if _, err := io.Copy(&tail, a.stderr); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			k.log.Error("read the agent's stderr", "err", err)
+		}
 	}()
 
 	select {

@@ -190,7 +190,7 @@ func (s *server) trouble(from string, st Status) {
 		s.troubles[from] = st
 	}
 	s.mu.Unlock()
-	s.k.log.Warn(st.Text, "kind", st.Kind)
+	s.k.log.Warn("trouble", "kind", st.Kind, "text", st.Text)
 	s.tell(jsonFrame(frameStatus, st))
 }
 
@@ -230,7 +230,7 @@ func (s *server) close() {
 // never waits for the host, and one that writes what it is to know.
 type link struct {
 	s    *server
-	nc   *net.UnixConn
+	nc   net.Conn
 	wake chan struct{} // capacity 1
 	gone chan struct{} // closed when nothing more is to be written
 

@@ -157,7 +157,7 @@ func TestSpoolReadWhileWrittenAndTrimmed(t *testing.T) {
 					read = rec.N
 				}
 			case 3:
-				if err := s.trim(uint64(rapid.Uint64Range(0, read).Draw(t, "trim"))); err != nil {
+				if err := s.trim(rapid.Uint64Range(0, read).Draw(t, "trim")); err != nil {
 					t.Fatal(err)
 				}
 			}

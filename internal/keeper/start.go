@@ -103,7 +103,7 @@ func fork(exe, dir string, lock *os.File, spec Spec) (proc.ID, error) {
 	if err != nil {
 		return proc.ID{}, err
 	}
-	p, err := os.StartProcess(exe, []string{exe, "keeper", dir}, &os.ProcAttr{
+	p, err := os.StartProcess(exe, []string{exe, "keeper", dir}, &os.ProcAttr{ //nolint:gosec // our own binary
 		Dir:   "/",
 		Env:   keeperEnv(os.Environ(), spec.Mark),
 		Files: []*os.File{null, log, log, lock},
@@ -379,11 +379,17 @@ func removeTree(dir string) error {
 	if os.RemoveAll(dir) == nil {
 		return nil
 	}
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fmt.Errorf("remove %s: %w", dir, err)
+	}
+	defer root.Close()
+	// What cannot be opened up shows when it is removed.
+	_ = fs.WalkDir(root.FS(), ".", func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() {
-			return os.Chmod(path, 0o700)
+			_ = root.Chmod(path, 0o700)
 		}
 		return nil
 	})
-	return errors.Join(err, os.RemoveAll(dir))
+	return os.RemoveAll(dir)
 }

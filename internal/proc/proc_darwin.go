@@ -127,6 +127,7 @@ func Descriptors(pid int) ([]Descriptor, error) {
 func listFDs(pid int) ([]Descriptor, error) {
 	const callPidInfo, listFDs = 2, 1
 	buf := make([]byte, 8*10240)
+	//nolint:gosec,staticcheck // no wrapper without cgo
 	n, _, errno := syscall.Syscall6(unix.SYS_PROC_INFO, callPidInfo, uintptr(pid), listFDs, 0,
 		uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)))
 	if errno == unix.ESRCH {

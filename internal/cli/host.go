@@ -267,7 +267,7 @@ func (c *agentsCmd) Run(ctx context.Context, a *app) error {
 		return a.printJSON(data)
 	}
 	w := tabwriter.NewWriter(a.Out, 0, 4, 2, ' ', 0)
-	row(w, "ID", "NAME", "VERSION", "")
+	row(w, "ID", "NAME", "VERSION", "PROGRAM, OR WHAT IS MISSING")
 	for _, f := range list.Agents {
 		text := f.Path
 		if !f.Ready {

@@ -140,6 +140,7 @@ func (c *sendCmd) Run(ctx context.Context, a *app) (err error) {
 	if err != nil {
 		if ctx.Err() != nil {
 			a.notef("the run goes on; follow it with: holdfast tail %s\n", id)
+			return &Error{Code: ExitFailure, Err: err}
 		}
 		return err
 	}
@@ -335,7 +336,7 @@ func (p *printer) event(e *store.Event) error {
 	case store.ApprovalResolved:
 		var b store.ResolvedBody
 		if json.Unmarshal(e.Body, &b) == nil {
-			p.note("  %s %s", b.State, b.Chosen)
+			p.note("  %s", strings.TrimSpace(b.State+" "+b.Chosen))
 		}
 	case store.NoticeGiven:
 		var b store.NoticeBody

@@ -313,6 +313,9 @@ func (c *Catalogue) entry(id string) (entry, bool) {
 	if conf.Name != "" && conf.Name != id {
 		e.Name = conf.Name
 	}
+	if conf.PermissionDeadline > 0 {
+		e.PermissionDeadline = time.Duration(conf.PermissionDeadline)
+	}
 	e.command, e.set, e.configured = conf.Command, conf.Env, true
 	return e, true
 }

@@ -57,6 +57,9 @@ type Agent struct {
 	Name    string            `toml:"name"`
 	Command []string          `toml:"command"`
 	Env     map[string]string `toml:"env"`
+	// PermissionDeadline is the agent's own limit on an answer to its
+	// questions; 0 where it waits for ever.
+	PermissionDeadline Duration `toml:"permission_deadline"`
 }
 
 // Limits bound what one host takes on.

@@ -358,12 +358,61 @@ func TestApprovalCancelledWithItsRun(t *testing.T) {
 	w.refused(409, "approval_cancelled", "POST", "/api/v1/approvals/"+q.ID, map[string]any{"option": "allow_once"})
 }
 
+// Gemini does not end a cancelled turn until its question is answered.
+func TestCancelOfAnAgentThatWantsItsAnswer(t *testing.T) {
+	w := newWorld(t, agentEnv{"SCRIPT_AGENT_NO_CANCEL_UNTIL_ANSWER": "1"}, "")
+	w.start()
+	s := w.newSession()
+	a := w.send(s.ID, "ask q1 Delete it\nsay done")
+	w.pending(s.ID)
+	w.must("POST", "/api/v1/sessions/"+s.ID+"/cancel", map[string]any{"run": a.Run}, nil)
+	if reason := w.ended(s.ID, a.Run); reason != "cancelled" {
+		t.Fatalf("ended by %q", reason)
+	}
+}
+
+// An agent that stops waiting by itself: expired is not denied, and an answer
+// that comes too late is refused, also when the host was away meanwhile.
+func TestApprovalExpires(t *testing.T) {
+	for name, away := range map[string]bool{"host there": false, "host away": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, agentEnv{"SCRIPT_AGENT_EXPIRE": "3500ms", "EXPIRE": "3500ms"}, "")
+			w.start()
+			s := w.newSession()
+			a := w.send(s.ID, "ask q1 Delete it\nsay done")
+			q := w.pending(s.ID)
+			time.Sleep(1600 * time.Millisecond)
+			// Within two seconds of the deadline an answer could come too late.
+			w.refused(409, "approval_expired", "POST", "/api/v1/approvals/"+q.ID, map[string]any{"option": "allow_once"})
+			if away {
+				w.kill()
+				time.Sleep(2500 * time.Millisecond)
+				w.launch()
+				w.awaitHealthy()
+				var page struct{ Approvals []approval }
+				w.must("GET", "/api/v1/approvals", nil, &page)
+				if len(page.Approvals) != 1 || page.Approvals[0].State != "expired" {
+					t.Errorf("the first answer of the new host says %+v", page.Approvals)
+				}
+			}
+			w.ended(s.ID, a.Run)
+			w.refused(409, "approval_expired", "POST", "/api/v1/approvals/"+q.ID, map[string]any{"option": "allow_once"})
+			if n := len(w.heard(`"selected"`)); n != 0 {
+				t.Errorf("the agent got an answer after it had stopped waiting")
+			}
+			w.whole(s.ID)
+		})
+	}
+}
+
 func TestAgentEnds(t *testing.T) {
 	for name, c := range map[string]struct {
 		script, reason string
 		env            agentEnv
 	}{
 		"exit in a run":       {"say before\nexit 3", "interrupted", nil},
+		"exit in a line":      {"say before\nhalf-exit 3", "interrupted", nil},
 		"error of the agent":  {"say before\nerror -32603 broken", "error", nil},
 		"needs a login":       {"say x", "error", agentEnv{"SCRIPT_AGENT_LOGIN": "1"}},
 		"another version":     {"say x", "error", agentEnv{"SCRIPT_AGENT_BAD_INIT": "1"}},

@@ -5,6 +5,7 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -105,7 +106,7 @@ func newWorld(t *testing.T, env agentEnv, config string) *world {
 	for k, v := range env {
 		vars += fmt.Sprintf(", %s = %q", k, v)
 	}
-	text := config + fmt.Sprintf("\n[agents.script]\nname = \"Script\"\ncommand = [%q]\nenv = { %s }\n", bins.agent, vars)
+	text := config + fmt.Sprintf("\n[agents.script]\nname = \"Script\"\ncommand = [%q]\nenv = { %s }\npermission_deadline = %q\n", bins.agent, vars, cmp.Or(env["EXPIRE"], "0s"))
 	if err := os.WriteFile(filepath.Join(w.home, "config.toml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -197,7 +197,12 @@ func (k *keeper) run() error {
 	wg.Go(func() { k.watchLeases(stop) })
 	// Last, when everything that a host can ask for is there.
 	k.server.wg.Go(k.server.accept)
-	defer k.server.close()
+	defer func() {
+		k.server.close()
+		if k.Run != "" {
+			os.Remove(k.Run) // empty, where nothing went wrong
+		}
+	}()
 
 	var exit Exit
 	var stderr []byte

@@ -146,7 +146,7 @@ func (l *link) compare(h keeper.Hello) error {
 		return &mismatchError{fmt.Sprintf("it took line %d, which the store does not have", h.In.N)}
 	case err != nil:
 		return err
-	case line.Sum != h.In.Sum && !(line.Void && h.In.Sum == keeper.Checksum(nil)):
+	case line.Sum != h.In.Sum:
 		return &mismatchError{fmt.Sprintf("line %d is another one", h.In.N)}
 	}
 	return nil
@@ -298,9 +298,6 @@ func (l *link) send(ctx context.Context, sent uint64) {
 		for _, line := range lines {
 			failpoint.Hit("host.push." + line.Kind)
 			out := keeper.Line{N: line.N, Data: line.Data, Void: line.Void}
-			if line.Void {
-				out.Data = nil
-			}
 			if line.Kind == store.LinePrompt {
 				out.Ends = fmt.Sprint(line.N)
 			}

@@ -181,6 +181,9 @@ func (c *Catalogue) Get(ctx context.Context, id string) (Agent, error) {
 	}
 	a := e.Agent
 	a.Command = p.command
+	if p.start != nil {
+		a.Command, a.PermissionDeadline = p.start, p.deadline
+	}
 	a.Version = p.version
 	if a.Version == "" {
 		a.Version = c.vers.known(p.command[0])

@@ -244,7 +244,7 @@ func TestGet(t *testing.T) {
 func TestHermes(t *testing.T) {
 	pip := func(m *machine, bin string) {
 		m.scriptAt(filepath.Join(bin, "hermes-acp"), "")
-		m.file(filepath.Join(bin, "../lib/python3.12/site-packages/hermes_agent-0.19.0.dist-info/METADATA"), "")
+		m.file(filepath.Join(bin, "../lib/python3.12/site-packages/hermes_agent-0.18.1.dist-info/METADATA"), "")
 	}
 	checkout := func(m *machine, dir, venv string) {
 		m.file(filepath.Join(dir, "run_agent.py"), "")
@@ -261,12 +261,12 @@ func TestHermes(t *testing.T) {
 		{"on PATH from pip", func(m *machine) {
 			pip(m, filepath.Join(m.home, "venv/bin"))
 			m.env[1] = "PATH=" + filepath.Join(m.home, "venv/bin")
-		}, "venv/bin/hermes-acp", nil, "0.19.0"},
+		}, "venv/bin/hermes-acp", nil, "0.18.1"},
 		{"linked from ~/.local/bin", func(m *machine) {
 			pip(m, filepath.Join(m.home, "tools/hermes/bin"))
 			m.file(filepath.Join(m.home, ".local/bin/x"), "")
 			_ = os.Symlink(filepath.Join(m.home, "tools/hermes/bin/hermes-acp"), filepath.Join(m.home, ".local/bin/hermes-acp"))
-		}, ".local/bin/hermes-acp", nil, "0.19.0"},
+		}, ".local/bin/hermes-acp", nil, "0.18.1"},
 		{"checkout of the installer", func(m *machine) {
 			checkout(m, filepath.Join(m.home, ".hermes/hermes-agent"), "venv")
 			m.script(".hermes/hermes-agent/venv/bin/hermes-acp", "")
@@ -282,7 +282,7 @@ func TestHermes(t *testing.T) {
 		{"HERMES_WEBUI_PYTHON", func(m *machine) {
 			pip(m, filepath.Join(m.home, "py/bin"))
 			m.env = append(m.env, "HERMES_WEBUI_PYTHON="+m.script("py/bin/python", ""))
-		}, "py/bin/hermes-acp", nil, "0.19.0"},
+		}, "py/bin/hermes-acp", nil, "0.18.1"},
 		{"root's checkout", func(m *machine) {
 			checkout(m, filepath.Join(m.root, "usr/local/lib/hermes-agent"), "venv")
 		}, "ROOT/usr/local/lib/hermes-agent/venv/bin/python", []string{"-m", "acp_adapter"}, "0.20.3"},
@@ -317,6 +317,26 @@ func TestHermes(t *testing.T) {
 				t.Errorf("environment %q", a.Env)
 			}
 		})
+	}
+}
+
+func TestPatientHermes(t *testing.T) {
+	for version, patient := range map[string]bool{"0.19.0": true, "0.20.3": false} {
+		m := newMachine(t)
+		m.script("venv/bin/hermes-acp", "")
+		python := m.script("venv/bin/python", "")
+		m.file(filepath.Join(m.home, "venv/lib/python3.12/site-packages/hermes_agent-"+version+".dist-info/METADATA"), "")
+		m.env[1] = "PATH=" + filepath.Join(m.home, "venv/bin") + ":/usr/bin:/bin"
+		a, err := m.catalogue().Get(t.Context(), "hermes")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(a.Command) == 4 && a.Command[0] == python && a.Command[1] == "-P"; got != patient {
+			t.Errorf("%s: command %.80q", version, a.Command)
+		}
+		if got := a.PermissionDeadline > time.Hour; got != patient {
+			t.Errorf("%s: deadline %v", version, a.PermissionDeadline)
+		}
 	}
 }
 

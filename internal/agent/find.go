@@ -8,12 +8,16 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // place is where an agent was found.
 type place struct {
 	command []string
 	version string // if it could be read without running anything
+
+	start    []string      // instead of command, where a better start is known
+	deadline time.Duration // of permissions, with that start
 }
 
 // resolve finds the agent's command.

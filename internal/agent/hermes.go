@@ -3,12 +3,44 @@ package agent
 import (
 	"bufio"
 	"bytes"
+	_ "embed" // hermes_patience.py
 	"io"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 )
+
+// HermesPatience is Python that starts Hermes Agent 0.19.0 with two things
+// mended. It changes nothing where the code is not the code that it knows.
+//
+//   - A permission waits a day instead of a minute, after which the agent
+//     would go on as if it had been refused.
+//   - A turn that is cancelled before it has said anything ends. As released,
+//     its prompt fails on a missing text, and the session takes itself for
+//     busy ever after: it answers each prompt at once and does nothing.
+//
+// Run it with python -P: the working folder is a person's project, and must
+// not be searched for modules.
+//
+//go:embed hermes_patience.py
+var HermesPatience string
+
+const (
+	// patientVersion is the version that HermesPatience was tried with.
+	patientVersion  = "0.19.0"
+	patientDeadline = 24 * time.Hour
+)
+
+// patient gives the place the start that mends, where it is known to.
+func patient(p place, bin string) place {
+	python := filepath.Join(bin, "python")
+	if p.version == patientVersion && executable(python) {
+		p.start, p.deadline = []string{python, "-P", "-c", HermesPatience}, patientDeadline
+	}
+	return p
+}
 
 // findHermes looks where Hermes Agent is installed, in the order in which its
 // old web UI looks, and reads its version from its files: `hermes --version`
@@ -43,13 +75,17 @@ func findHermes(c *Catalogue, env map[string]string) (place, bool) {
 		if !ok {
 			continue
 		}
-		version := ""
+		p := place{command: append([]string{path}, cmd[1:]...)}
 		if root := launcherRoot(path); root != "" {
-			version = hermesVersion(root)
+			p.version = hermesVersion(root)
 		} else if real, err := filepath.EvalSymlinks(path); err == nil {
-			version = siteVersion(filepath.Dir(filepath.Dir(real)))
+			bin := filepath.Dir(real)
+			p.version = siteVersion(filepath.Dir(bin))
+			if len(cmd) == 1 { // `hermes acp` obeys profiles, which the other start does not
+				p = patient(p, bin)
+			}
 		}
-		return place{command: append([]string{path}, cmd[1:]...), version: version}, true
+		return p, true
 	}
 	return place{}, false
 }
@@ -78,11 +114,11 @@ func hermesIn(bin, checkout string) (place, bool) {
 		version = siteVersion(filepath.Dir(bin))
 	}
 	if acp := filepath.Join(bin, "hermes-acp"); executable(acp) {
-		return place{command: []string{acp}, version: version}, true
+		return patient(place{command: []string{acp}, version: version}, bin), true
 	}
 	python := filepath.Join(bin, "python")
 	if executable(python) && (version != "" || checkout != "") {
-		return place{command: []string{python, "-m", "acp_adapter"}, version: version}, true
+		return patient(place{command: []string{python, "-m", "acp_adapter"}, version: version}, bin), true
 	}
 	return place{}, false
 }

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -57,6 +58,20 @@ func TestScenarios(t *testing.T) {
 		{
 			name: "disk full", method: "POST", path: "/api/v1/sessions/s1/messages", body: `{"client_id":"c","text":"x"}`, status: 507, want: []string{"disk_full", "make room"},
 			setup: func(h *host) { h.sessions.err = &session.Error{Code: session.CodeDiskFull, Message: "make room"} },
+		},
+		{
+			name: "disk full, below", method: "POST", path: "/api/v1/sessions/s1/messages", body: `{"client_id":"c","text":"x"}`, status: 507, want: []string{"disk_full", "Make room"},
+			setup: func(h *host) {
+				h.sessions.err = fmt.Errorf("send: %w", errors.Join(store.ErrCommit, store.ErrDiskFull))
+			},
+		},
+		{
+			name: "store closed", method: "POST", path: "/api/v1/sessions/s1/messages", body: `{"client_id":"c","text":"x"}`, status: 503, want: []string{"stopping"},
+			setup: func(h *host) { h.sessions.err = fmt.Errorf("send: %w", store.ErrClosed) },
+		},
+		{
+			name: "read in vain", method: "GET", path: "/api/v1/sessions", status: 503, want: []string{`"code":"timeout"`},
+			setup: func(h *host) { h.log.fail = fmt.Errorf("list sessions: %w", context.DeadlineExceeded) },
 		},
 		{
 			name: "unforeseen error", method: "POST", path: "/api/v1/sessions/s1/messages", body: `{"client_id":"c","text":"x"}`, status: 500, want: []string{`"code":"internal"`, `"instance":"r`}, unwanted: []string{"secret cause"},

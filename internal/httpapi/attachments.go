@@ -132,8 +132,6 @@ func (s *Server) uploadProblem(err error) error {
 	switch {
 	case errors.Is(err, store.ErrTooLarge), errors.As(err, &over):
 		return newProblem(codeBodyTooLarge, fmt.Sprintf("an attachment has at most %d bytes. Put larger files into the session's folder.", s.cfg.Limits.Attachment))
-	case errors.Is(err, store.ErrDiskFull):
-		return newProblem(session.CodeDiskFull, "")
 	case errors.Is(err, store.ErrCommit), errors.Is(err, store.ErrClosed):
 		return err
 	default:

@@ -209,7 +209,12 @@ func (s *Server) problemOf(ctx context.Context, err error) *Problem {
 			return p
 		}
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
+	switch {
+	case errors.Is(err, store.ErrDiskFull):
+		return newProblem(session.CodeDiskFull, "")
+	case errors.Is(err, store.ErrClosed):
+		return newProblem(session.CodeStopping, "")
+	case errors.Is(err, context.DeadlineExceeded):
 		return newProblem(codeTimeout, "")
 	}
 	instance := instanceOf(ctx)

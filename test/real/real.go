@@ -126,23 +126,35 @@ agent: {api_max_retries: 1}
 //   - A turn that is cancelled before it has said anything ends. As released,
 //     its prompt fails on a missing text, and the session takes itself for
 //     busy ever after: it answers each prompt at once and does nothing.
+//
+// Run it with python -P: the working folder is a person's project, and must
+// not be searched for modules. What needs the agent's environment is imported
+// no earlier than the agent itself does that.
 const HermesPatience = `import sys
-import acp_adapter.edit_approval as edit, acp_adapter.permissions as permissions
 from acp_adapter.entry import main
-from run_agent import AIAgent
-ask, change = permissions.make_approval_callback, edit.make_acp_edit_approval_requester
+from acp_adapter import edit_approval, permissions
+from acp_adapter.session import SessionManager
+
+ask, change = permissions.make_approval_callback, edit_approval.make_acp_edit_approval_requester
 if ask.__defaults__ == (60.0,) and change.__defaults__ == (60.0, None):
     ask.__defaults__ = (86400.0,)
     change.__defaults__ = (86400.0, None)
 else:
     print("holdfast: unknown approval code, left as it is:", ask.__defaults__, change.__defaults__, file=sys.stderr)
-converse = AIAgent.run_conversation
-def run_conversation(self, *args, **kwargs):
-    result = converse(self, *args, **kwargs)
-    if isinstance(result, dict) and result.get("final_response", "") is None:
-        result["final_response"] = ""
-    return result
-AIAgent.run_conversation = run_conversation
+
+make = SessionManager._make_agent
+def make_agent(self, *args, **kwargs):
+    agent = make(self, *args, **kwargs)
+    converse = agent.run_conversation
+    def run_conversation(*args, **kwargs):
+        result = converse(*args, **kwargs)
+        if isinstance(result, dict) and result.get("final_response", "") is None:
+            result["final_response"] = ""
+        return result
+    agent.run_conversation = run_conversation
+    return agent
+SessionManager._make_agent = make_agent
+
 main([])
 `
 
@@ -165,6 +177,6 @@ func HermesPatient(tb testing.TB, model *mockmodel.Server, home string) Agent {
 	tb.Helper()
 	a := Hermes(tb, model, home)
 	a.Name = "hermes, patient"
-	a.Command = []string{program(tb, "hermes", "bin", "python"), "-c", HermesPatience}
+	a.Command = []string{program(tb, "hermes", "bin", "python"), "-P", "-c", HermesPatience}
 	return a
 }

@@ -54,6 +54,10 @@ func TestRealAgents(t *testing.T) {
 
 func testAgent(t *testing.T, a Agent, m *mockmodel.Server) {
 	dir := t.TempDir()
+	// A project may hold modules with the names of the agent's own.
+	for _, name := range []string{"json.py", "acp.py", "run_agent.py"} {
+		write(t, filepath.Join(dir, name), []byte("raise SystemExit(9)\n"))
+	}
 	began := time.Now()
 	c := start(t, a, dir)
 	init := c.Initialize()

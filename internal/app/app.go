@@ -166,7 +166,7 @@ func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 		return refuse("%v", err)
 	}
 	for _, note := range cfg.Notes {
-		log.Info(note)
+		log.Info("a setting is not used", "note", note)
 	}
 	if err := c.sessions.Start(ctx); err != nil {
 		return fmt.Errorf("take up sessions: %w", err)

@@ -34,7 +34,7 @@ var _ httpapi.Host = (*host)(nil)
 func (h *host) Status(ctx context.Context) httpapi.Status {
 	return httpapi.Status{
 		PID: os.Getpid(), Address: h.addr, StartedAt: h.started, UptimeS: time.Since(h.started).Seconds(),
-		Sessions: int(h.store.Stats(ctx).Sessions), Descriptors: h.count(), DescriptorsPeak: int(h.peak.Load()), DescriptorsLimit: int(h.limit), //nolint:gosec // a limit fits
+		Sessions: h.store.Stats(ctx).Sessions, Descriptors: h.count(), DescriptorsPeak: int(h.peak.Load()), DescriptorsLimit: int(h.limit), //nolint:gosec // a limit fits
 	}
 }
 
@@ -124,7 +124,7 @@ func (h *host) Verify(ctx context.Context, progress func(done, total int64)) (ht
 		return httpapi.VerifyReport{}, err
 	}
 	stats := h.store.Stats(ctx)
-	report := httpapi.VerifyReport{Sessions: int64(stats.Sessions), Events: int64(stats.Events), Wrong: []string{}}
+	report := httpapi.VerifyReport{Sessions: int64(stats.Sessions), Events: stats.Events, Wrong: []string{}}
 	for _, d := range differences {
 		report.Wrong = append(report.Wrong, fmt.Sprint(d))
 	}

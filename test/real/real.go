@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/holdfast-dev/holdfast/internal/agent"
 	"github.com/holdfast-dev/holdfast/test/mockmodel"
 )
 
@@ -119,45 +120,6 @@ model_catalog: {enabled: false}
 agent: {api_max_retries: 1}
 `
 
-// HermesPatience is Python that starts Hermes Agent 0.19 with two things
-// mended. It changes nothing where the code is not the code that it knows.
-//
-//   - A permission waits a day instead of a minute.
-//   - A turn that is cancelled before it has said anything ends. As released,
-//     its prompt fails on a missing text, and the session takes itself for
-//     busy ever after: it answers each prompt at once and does nothing.
-//
-// Run it with python -P: the working folder is a person's project, and must
-// not be searched for modules. What needs the agent's environment is imported
-// no earlier than the agent itself does that.
-const HermesPatience = `import sys
-from acp_adapter.entry import main
-from acp_adapter import edit_approval, permissions
-from acp_adapter.session import SessionManager
-
-ask, change = permissions.make_approval_callback, edit_approval.make_acp_edit_approval_requester
-if ask.__defaults__ == (60.0,) and change.__defaults__ == (60.0, None):
-    ask.__defaults__ = (86400.0,)
-    change.__defaults__ = (86400.0, None)
-else:
-    print("holdfast: unknown approval code, left as it is:", ask.__defaults__, change.__defaults__, file=sys.stderr)
-
-make = SessionManager._make_agent
-def make_agent(self, *args, **kwargs):
-    agent = make(self, *args, **kwargs)
-    converse = agent.run_conversation
-    def run_conversation(*args, **kwargs):
-        result = converse(*args, **kwargs)
-        if isinstance(result, dict) and result.get("final_response", "") is None:
-            result["final_response"] = ""
-        return result
-    agent.run_conversation = run_conversation
-    return agent
-SessionManager._make_agent = make_agent
-
-main([])
-`
-
 // Hermes prepares a home in which Hermes Agent talks to the model and asks
 // before dangerous commands and edits.
 func Hermes(tb testing.TB, model *mockmodel.Server, home string) Agent {
@@ -172,11 +134,12 @@ func Hermes(tb testing.TB, model *mockmodel.Server, home string) Agent {
 	}
 }
 
-// HermesPatient is Hermes with HermesPatience.
+// HermesPatient is Hermes started as Holdfast starts it, with
+// agent.HermesPatience.
 func HermesPatient(tb testing.TB, model *mockmodel.Server, home string) Agent {
 	tb.Helper()
 	a := Hermes(tb, model, home)
 	a.Name = "hermes, patient"
-	a.Command = []string{program(tb, "hermes", "bin", "python"), "-P", "-c", HermesPatience}
+	a.Command = []string{program(tb, "hermes", "bin", "python"), "-P", "-c", agent.HermesPatience}
 	return a
 }

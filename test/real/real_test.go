@@ -175,7 +175,7 @@ func testAgent(t *testing.T, a Agent, m *mockmodel.Server) {
 
 // afterCancel waits for the end of a cancelled turn and makes sure that the next
 // one works. Hermes Agent as released fails the prompt and then takes itself for
-// busy for ever, so the process must be replaced; see HermesPatience.
+// busy for ever, so the process must be replaced; see agent.HermesPatience.
 func afterCancel(t *testing.T, a Agent, c *agenttest.Client, s, dir, what string, prompt uint64, began time.Time) *agenttest.Client {
 	t.Helper()
 	end := c.Response(prompt)
@@ -202,7 +202,7 @@ func afterCancel(t *testing.T, a Agent, c *agenttest.Client, s, dir, what string
 }
 
 // TestHermesExpiry proves the minute after which Hermes Agent takes a
-// permission for denied, and that HermesPatience removes it.
+// permission for denied, and that agent.HermesPatience removes it.
 func TestHermesExpiry(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED: takes two minutes")

@@ -31,6 +31,7 @@ export class Stream {
   private failures = 0;
   private stopped = true;
   private opened = false;
+  private paused = false;
 
   constructor(private readonly listener: StreamListener) {}
 
@@ -49,15 +50,33 @@ export class Stream {
   follow(sessions: string[]): void {
     if (sessions.join() === this.sessions.join()) return;
     this.sessions = sessions;
-    if (!this.stopped) this.connect();
+    if (!this.stopped && !this.paused) this.connect();
   }
 
   /** Try now, whatever the back-off says; a connection that works is left alone. */
   nudge(): void {
-    if (this.stopped) return;
+    if (this.stopped || this.paused) return;
     if (this.opened && Date.now() - this.lastByte < SILENCE / 2) return;
     this.failures = 0;
     this.connect();
+  }
+
+  /** Gives the connection back and keeps the place. */
+  pause(): void {
+    if (this.stopped) return;
+    this.paused = true;
+    this.opened = false;
+    clearTimeout(this.timer);
+    this.abort?.abort();
+    this.abort = null;
+  }
+
+  /** Goes on from the place where pause() left, or tries now. */
+  resume(): void {
+    const was = this.paused;
+    this.paused = false;
+    if (was && !this.stopped) this.connect();
+    else this.nudge();
   }
 
   stop(): void {
@@ -138,7 +157,7 @@ export class Stream {
   }
 
   private ended(abort: AbortController, problem: Problem | null): void {
-    if (this.stopped || abort !== this.abort) return;
+    if (this.stopped || this.paused || abort !== this.abort) return;
     this.opened = false;
     if (problem?.status === 401) {
       this.stop();

@@ -31,6 +31,10 @@ export interface Group {
 }
 
 const LIST_PAGE = 100;
+/** A session goes on by a few events without a word: its row is written, its agent is put to sleep. A run has more. */
+const QUIET = 8;
+/** A page that nobody sees gives its connection back after this long: a browser has six for all of its tabs. */
+const HIDDEN_FOR = 60_000;
 
 export function parseRoute(path: string): Route {
   if (path === '/' || path === '') return { page: 'home' };
@@ -80,6 +84,7 @@ export class App {
   private incoming: LogEvent[] = [];
   private flushing = false;
   private toastId = 0;
+  private hiddenTimer: ReturnType<typeof setTimeout> | undefined;
   private catchingUp = -1;
   private approvalsTimer: ReturnType<typeof setTimeout> | undefined;
   private baseline = 0;
@@ -100,10 +105,14 @@ export class App {
   async start(): Promise<void> {
     window.addEventListener('popstate', () => this.arrive());
     document.addEventListener('visibilitychange', () => {
+      clearTimeout(this.hiddenTimer);
       if (document.visibilityState === 'visible') {
         this.now = Date.now();
-        this.stream.nudge();
-      } else this.session?.markSeen();
+        this.stream.resume();
+      } else {
+        this.session?.markSeen();
+        this.hiddenTimer = setTimeout(() => this.stream.pause(), HIDDEN_FOR);
+      }
     });
     watchKeyboard();
     window.addEventListener('online', () => this.stream.nudge());
@@ -471,7 +480,7 @@ export class App {
   unread(row: SessionRow): boolean {
     if (row.state === 'running' || row.state === 'queued' || this.session?.id === row.id) return false;
     const seen = readJSON<{ seq: number } | null>(`seen.${row.id}`, null);
-    if (seen) return row.seq > seen.seq;
+    if (seen) return row.seq > seen.seq + QUIET;
     return row.last_event > this.baseline;
   }
 

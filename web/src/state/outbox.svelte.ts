@@ -114,6 +114,8 @@ export class Outbox {
           failed.retryAt = Date.now() + Math.max(wait, problem.retryAfter * 1000);
         } else {
           failed.state = 'failed';
+          // A session that is gone takes its message with it: another start must not try again.
+          if (problem.status === 404) drop(PREFIX + clientId);
         }
       }
     } finally {

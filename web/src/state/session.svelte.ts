@@ -27,6 +27,7 @@ export class OpenSession {
   /** What had been read when the session was opened: the mark "New since" stands after it. */
   readonly seenBefore: Seen | null;
 
+  /** The events since the snapshot was asked for. */
   private early: LogEvent[] = [];
   private loading: AbortController | null = null;
   private reloadAt = 0;
@@ -46,24 +47,22 @@ export class OpenSession {
     this.loading?.abort();
     const abort = new AbortController();
     this.loading = abort;
+    this.early = [];
     try {
       const page = await get<ItemsPage>(`${this.path}/items?limit=${PAGE}`, abort.signal);
       const tail = await this.tail(page.seq, abort.signal);
       if (abort.signal.aborted) return;
-      // The stream may already be past the snapshot of a reload.
-      if (!this.loaded || page.seq >= this.view.seq || this.view.gap) {
-        this.view = withTail(fromSnapshot(this.id, page, this.loaded ? this.view : undefined), tail);
-        this.hasOlder = page.more ?? page.items.length >= PAGE;
-      }
+      this.view = withTail(fromSnapshot(this.id, page, this.loaded ? this.view : undefined), tail);
+      this.hasOlder = page.more ?? page.items.length >= PAGE;
       this.problem = null;
-      const early = this.early;
-      this.early = [];
       this.loaded = true;
-      this.apply(early);
+      this.loading = null;
+      this.apply(this.early);
     } catch (error) {
       if (abort.signal.aborted) return;
       const problem = error instanceof Problem ? error : new Problem(0, 'unknown', 'The session did not load', '');
       this.problem = problem;
+      this.loading = null;
       this.onError(problem);
     }
   }
@@ -99,10 +98,9 @@ export class OpenSession {
   }
 
   apply(events: LogEvent[]): void {
-    if (!this.loaded) {
-      this.early.push(...events);
-      return;
-    }
+    // What comes while a snapshot is read may be younger than it: it is kept, and folded onto it.
+    if (this.loading) this.early.push(...events);
+    if (!this.loaded) return;
     if (events.length === 0) return;
     this.view = fold(this.view, events);
     if (this.stoppingRun && this.view.runs[this.stoppingRun]?.state === 'ended') this.stopped();

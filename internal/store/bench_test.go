@@ -256,7 +256,7 @@ func BenchmarkFirstPage(b *testing.B) {
 		b.Run("memory", func(b *testing.B) { percentiles(b, func() { page(b, s, session) }) })
 		b.Run("log", func(b *testing.B) {
 			percentiles(b, func() {
-				s.open.clear()
+				s.open.clear() // the writer is idle
 				page(b, s, session)
 			})
 		})

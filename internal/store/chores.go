@@ -80,7 +80,9 @@ func (w *writer) chore() {
 // of the transaction by void, its own here.
 func (w *writer) alone(fn func(*Tx) error) {
 	r := &request{durability: Relaxed, fn: fn, done: make(chan result, 1)}
+	w.own = true
 	w.commit([]*request{r})
+	w.own = false
 	if res := <-r.done; res.err != nil {
 		w.s.log.Error("chore failed", "err", res.err)
 		w.chores.next = time.Now().Add(10 * time.Second)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -112,6 +113,15 @@ func allEvents(t testing.TB, s *Store, session string) []Event {
 	}
 }
 
+// forgetOpen makes the next readers of open items ask the log.
+func forgetOpen(t testing.TB, s *Store) {
+	t.Helper()
+	update(t, s, Relaxed, func(tx *Tx) error {
+		tx.w.s.open.clear()
+		return nil
+	})
+}
+
 func item(t testing.TB, s *Store, id string) Item {
 	t.Helper()
 	it, err := s.Item(t.Context(), id)
@@ -150,4 +160,4 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	t.Fatal("never came true: " + what)
 }
 
-func number(i int) string { return fmt.Sprintf("%d", i) }
+func number(i int) string { return strconv.Itoa(i) }

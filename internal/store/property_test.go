@@ -162,9 +162,9 @@ func TestAnyHistoryFoldsToWhatIsStored(t *testing.T) {
 		}
 		defer func() { _ = w.s.Close() }()
 
-		for range rapid.IntRange(1, 40).Draw(rt, "updates") {
+		for range rapid.IntRange(1, 25).Draw(rt, "updates") {
 			w.update(rt)
-			if rapid.IntRange(0, 15).Draw(rt, "reopen") == 0 {
+			if rapid.IntRange(0, 30).Draw(rt, "reopen") == 0 {
 				if err := w.s.Close(); err != nil {
 					rt.Fatal(err)
 				}
@@ -318,7 +318,10 @@ func (w *world) checkFilter(rt *rapid.T, events []Event, f *Follower) {
 func (w *world) checkOpenItems(rt *rapid.T) {
 	ctx := context.Background()
 	if rapid.Bool().Draw(rt, "from the log") {
-		w.s.open.clear()
+		err := w.s.Update(Relaxed, func(tx *Tx) error { tx.w.s.open.clear(); return nil })
+		if err != nil {
+			rt.Fatal(err)
+		}
 	}
 	for _, m := range []map[string][]string{w.texts, w.tools} {
 		for session, ids := range m {

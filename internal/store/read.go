@@ -278,6 +278,20 @@ func (s *Store) Run(ctx context.Context, id string) (r Run, err error) {
 	return r, nil
 }
 
+// Unstarted lists the sessions that have a run which has not ended: one under
+// way, or one that waits.
+func (s *Store) Unstarted(ctx context.Context) (list []string, err error) {
+	err = s.view(ctx, func(q *reading) error {
+		list, err = queryRead(q, func(r scanner) (id string, err error) { return id, r.Scan(&id) },
+			"SELECT DISTINCT session FROM runs WHERE state <> 'ended'")
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list sessions with runs: %w", err)
+	}
+	return list, nil
+}
+
 // Epochs lists epochs, oldest first: those that have not ended, or all.
 func (s *Store) Epochs(ctx context.Context, live bool) (list []Epoch, err error) {
 	text := "SELECT " + epochColumns + " FROM epochs"

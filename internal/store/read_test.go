@@ -245,7 +245,7 @@ func TestLongToolOutput(t *testing.T) {
 	}
 	appendTo(t, s, session, ToolUpdated, ToolUpdate{Item: tool, Append: &ToolAppend{Index: 0, Text: "and more"}})
 	check() // while it is open
-	s.open.clear()
+	forgetOpen(t, s)
 	check() // by way of the log
 	appendTo(t, s, session, ItemClosed, ClosedBody{Item: tool, Status: "completed"})
 	check()

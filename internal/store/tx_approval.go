@@ -146,6 +146,29 @@ func (tx *Tx) ResolveApproval(id, state, chosen, by, clientID, reason string) (A
 	return a, nil
 }
 
+// ExpireAnswered makes an answered approval expired: its answer reached the
+// agent after the agent's own deadline. One that is not answered is returned
+// with ErrNotPending.
+func (tx *Tx) ExpireAnswered(id, reason string) (Approval, error) {
+	a, err := tx.Approval(id)
+	if err != nil {
+		return Approval{}, fmt.Errorf("expire approval %s: %w", id, err)
+	}
+	if a.State != ApprovalAnswered {
+		return a, fmt.Errorf("expire approval %s: %w", id, ErrNotPending)
+	}
+	b := ResolvedBody{ID: id, Item: a.Item, State: ApprovalExpired, Chosen: a.Chosen, By: a.By, AnsweredAt: tx.now, Reason: reason, Late: true}
+	body, err := encode(b)
+	if err != nil {
+		return Approval{}, err
+	}
+	if _, err := tx.append(a.Session, a.Run, ApprovalResolved, body, &a); err != nil {
+		return Approval{}, fmt.Errorf("expire approval %s: %w", id, err)
+	}
+	a.resolve(b)
+	return a, nil
+}
+
 // Approval returns an approval, or ErrNotFound.
 func (tx *Tx) Approval(id string) (Approval, error) {
 	list, err := queryTx(tx, scanApproval, "SELECT "+approvalColumns+" FROM approvals WHERE id = ?", id)

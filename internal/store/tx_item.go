@@ -1,6 +1,8 @@
 package store
 
 import (
+	"bytes"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -156,15 +158,20 @@ func (tx *Tx) lookUp(id string) (*openItem, *Item, error) {
 	return oi, nil, nil
 }
 
-const entriesQuery = `SELECT id, kind, body FROM events
+const entriesQuery = `SELECT id, kind, CASE WHEN kind IN ('text.delta', 'thought.delta') THEN body ->> 'text' ELSE body END FROM events
 	WHERE sid = (SELECT sid FROM sessions WHERE id = ?1) AND seq > ?2 AND item = ?2 ORDER BY seq`
 
-func scanEntry(row scanner) (entry, error) {
-	var ev Event
-	if err := row.Scan(&ev.ID, &ev.Kind, (*[]byte)(&ev.Body)); err != nil {
+func scanEntry(row scanner) (e entry, err error) {
+	var body sql.RawBytes
+	if err := row.Scan(&e.id, &e.kind, &body); err != nil {
 		return entry{}, err
 	}
-	return newEntry(ev)
+	if e.kind == TextDelta || e.kind == ThoughtDelta {
+		e.text = string(body)
+	} else {
+		e.body = bytes.Clone(body)
+	}
+	return e, nil
 }
 
 // entries reads from the log what an open item has grown by.

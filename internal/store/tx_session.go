@@ -36,8 +36,10 @@ func scanSession(r scanner) (s Session, err error) {
 		return s, err
 	}
 	s.CreatedAt, s.LastAt = fromMillis(created), fromMillis(last)
-	if err := json.Unmarshal(queue, &s.Queue); err != nil {
-		return s, fmt.Errorf("read queue of session %s: %w", s.ID, err)
+	if len(queue) > len("[]") { // most have none, and a list has many rows
+		if err := json.Unmarshal(queue, &s.Queue); err != nil {
+			return s, fmt.Errorf("read queue of session %s: %w", s.ID, err)
+		}
 	}
 	s.Queued = len(s.Queue)
 	return s, nil

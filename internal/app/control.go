@@ -2,12 +2,12 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/config"
@@ -142,11 +142,14 @@ func listenControl(home string) (net.Listener, error) {
 	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
 		return nil, fmt.Errorf("remove old control socket: %w", err)
 	}
-	old := syscall.Umask(0o177) // nobody else may connect, not even for a moment
 	ln, err := net.Listen("unix", path)
-	syscall.Umask(old)
 	if err != nil {
 		return nil, fmt.Errorf("listen on control socket: %w", err)
+	}
+	// Its folder is private already. A umask would do this in one step, and
+	// take the x bit of folders that other goroutines make meanwhile.
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("make control socket private: %w", err), ln.Close())
 	}
 	return ln, nil
 }

@@ -29,7 +29,7 @@ func (w *world) smallDisk(size string) {
 		}
 		w.t.Skip("SKIPPED: " + text)
 	}
-	w.after = func() { _ = syscall.Unmount(w.home, syscall.MNT_DETACH) }
+	w.after = func() { _ = detach(w.home) }
 	if err := os.WriteFile(filepath.Join(w.home, "config.toml"), config, 0o600); err != nil {
 		w.t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ export function clockSeconds(at: string | number): string {
 export function duration(ms: number): string {
   if (ms < 0) ms = 0;
   if (ms < 1000) return `${Math.round(ms)} ms`;
-  if (ms < 10_000) return `${(ms / 1000).toFixed(1)} s`;
+  if (ms < 10_000) return `${(ms / 1000).toFixed(1).replace(/\.0$/, '')} s`;
   if (ms < 60_000) return `${Math.floor(ms / 1000)} s`;
   return stopwatch(ms);
 }

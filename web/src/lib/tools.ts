@@ -102,14 +102,17 @@ function stripAnsi(text: string): string {
   return text.replace(/\u001b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)|[@-Z\\-_])/g, '').replace(/\r\n/g, '\n');
 }
 
-/** How long the whole output is, where only its end is here; else 0. */
-export function truncatedSize(tool: ToolBody): number {
+/** How long the whole output is, where only its end is here, else 0; and where the whole is, if it is kept. */
+export function truncation(tool: ToolBody): { size: number; blob: string } {
   let size = 0;
+  let blob = '';
   for (const entry of tool.content ?? []) {
     const text = entry as TextContent;
-    if (text.truncated) size += text.size ?? 0;
+    if (!text.truncated) continue;
+    size += text.size ?? 0;
+    blob ||= text.blob ?? '';
   }
-  return size;
+  return { size, blob };
 }
 
 /** The exit code of a command, where the agent tells it. */

@@ -76,6 +76,8 @@ export interface TextContent {
   content: { type: string; text?: string; [key: string]: unknown };
   truncated?: boolean;
   size?: number;
+  /** Where the whole is, once the call is over. */
+  blob?: string;
 }
 
 /** One entry of a tool's content, in ACP's own shape. */

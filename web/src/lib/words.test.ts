@@ -53,7 +53,7 @@ describe('diffFile', () => {
 
 describe('format', () => {
   it('writes durations', () => {
-    expect([11, 1234, 48_000, 64_000, 7_384_000].map(duration)).toEqual(['11 ms', '1.2 s', '48 s', '1:04', '2:03:04']);
+    expect([11, 1234, 9_000, 48_000, 64_000, 7_384_000].map(duration)).toEqual(['11 ms', '1.2 s', '9 s', '48 s', '1:04', '2:03:04']);
     expect(stopwatch(252_900)).toBe('4:12');
   });
   it('writes times of rows', () => {

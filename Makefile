@@ -28,12 +28,16 @@ test-go:
 test-e2e:
 	$(GO) test -timeout 10m ./test/e2e/...
 
-test-browser: web/node_modules
-	$(GO) test -timeout 10m ./test/browser/...
+# The built binary in Chromium, then the page against a host that a script plays.
+test-browser: web/node_modules test/browser/node_modules
+	cd test/browser && npm test
+	cd web && npm run drive
 
 # The real Hermes Agent and OpenCode, with a scripted model.
 test-real:
-	$(GO) test -tags real -timeout 20m -v ./test/real/...
+	test/real/setup.sh
+	$(GO) test -count 1 -timeout 20m ./test/real/...
+	$(GO) test -count 1 -timeout 20m -tags real -run '^TestReal' ./test/e2e/...
 
 lint: lint-go lint-web
 
@@ -56,11 +60,12 @@ bench:
 web: web/node_modules
 	cd web && npm run build
 
-shots: web/node_modules
-	cd web && npm run shots
+# Pictures of every page at both sizes, for looking at.
+shots: test/browser/node_modules
+	cd test/browser && npm run shots
 
-web/node_modules: web/package-lock.json
-	cd web && npm ci --no-audit --no-fund
+%/node_modules: %/package-lock.json
+	cd $* && npm ci --no-audit --no-fund
 	touch $@
 
 tools: $(GOLANGCI)

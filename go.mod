@@ -26,3 +26,9 @@ require (
 	modernc.org/sqlite v1.62.0 // indirect
 	pgregory.net/rapid v1.3.0 // indirect
 )
+
+ignore (
+	./test/browser/node_modules
+	./tmp
+	./web/node_modules
+)

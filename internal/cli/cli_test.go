@@ -102,6 +102,7 @@ func TestCommandLine(t *testing.T) {
 		{"send with too much", []string{"send", "--new", "x", "a", "b"}, 2, nil, []string{"in quotes"}},
 		{"send with a wrong answer", []string{"send", "--answer", "yes", "s", "x"}, 2, nil, []string{"allow_once"}},
 		{"token without a name", []string{"token", "create"}, 2, nil, []string{"--name"}},
+		{"token with an empty name", []string{"token", "create", "--name", " "}, 2, nil, []string{"--name is empty"}},
 		{"tail after without json", []string{"tail", "s", "--after", "1"}, 2, nil, []string{"--json"}},
 		{"wrong address", []string{"serve", "--addr", "8787"}, 78, nil, []string{"--addr", "HOST:PORT"}},
 		{"status without a host", []string{"status"}, 1, nil, []string{"no host runs for the state folder", "holdfast up"}},

@@ -69,6 +69,9 @@ Example:
 
 // Run prints a new token.
 func (c *tokenCreateCmd) Run(ctx context.Context, a *app) (err error) {
+	if strings.TrimSpace(c.Name) == "" {
+		return &Error{Code: ExitUsage, Msg: "--name is empty; say what the token is for, so that you know later which one to revoke"}
+	}
 	h, err := a.connectOrOpen(ctx)
 	if err != nil {
 		return err

@@ -152,6 +152,9 @@ func Load(src Sources) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	if info, err := os.Stat(home); err == nil && !info.IsDir() {
+		return nil, errorf("the state folder %s is a file. Choose a folder with --home DIR", home)
+	}
 	path := filepath.Join(home, "config.toml")
 	f := defaults()
 	data, err := os.ReadFile(path)

@@ -35,11 +35,15 @@ func decode(path string, data []byte, f *file) error {
 	}
 	if bad, ok := errors.AsType[*toml.DecodeError](err); ok {
 		line, col := bad.Position()
-		text := fmt.Sprintf("%s:%d:%d: %s", path, line, col, strings.TrimPrefix(bad.Error(), "toml: "))
-		if key := strings.Join(bad.Key(), "."); key != "" {
-			text += fmt.Sprintf(" (key %s)", key)
+		key := strings.Join(bad.Key(), ".")
+		text := strings.TrimPrefix(bad.Error(), "toml: ")
+		switch want := wanted(bad.Key()); {
+		case want != "" && strings.HasPrefix(text, "cannot "): // its words are about Go's types
+			text = fmt.Sprintf("%s must be %s", key, want)
+		case key != "":
+			text = fmt.Sprintf("%s: %s", key, text)
 		}
-		return &Error{Text: text + ". Correct that line; the syntax is that of https://toml.io", Err: err}
+		return &Error{Text: fmt.Sprintf("%s:%d:%d: %s. Correct that line; the syntax is that of https://toml.io", path, line, col, text), Err: err}
 	}
 	return &Error{Text: fmt.Sprintf("%s: %v", path, err), Err: err}
 }
@@ -59,10 +63,10 @@ func unknownKey(path string, e *toml.DecodeError) string {
 	return text + ". Known here: " + strings.Join(known, ", ")
 }
 
-// knownKeys lists the keys that may stand where the last part of key stands.
-func knownKeys(key []string) []string {
+// typeAt returns the type of what stands at the key, or nil.
+func typeAt(key []string) reflect.Type {
 	t := reflect.TypeFor[file]()
-	for _, part := range key[:max(len(key)-1, 0)] {
+	for _, part := range key {
 		switch t.Kind() {
 		case reflect.Struct:
 			i := slices.IndexFunc(reflect.VisibleFields(t), func(f reflect.StructField) bool { return f.Tag.Get("toml") == part })
@@ -76,7 +80,39 @@ func knownKeys(key []string) []string {
 			return nil
 		}
 	}
-	if t.Kind() != reflect.Struct {
+	return t
+}
+
+// wanted says in words what must stand at the key, or "".
+func wanted(key []string) string {
+	t := typeAt(key)
+	switch t {
+	case nil:
+		return ""
+	case reflect.TypeFor[Size]():
+		return "a number of bytes, or a text such as \"64MiB\""
+	case reflect.TypeFor[Duration]():
+		return "a text such as \"90s\", \"1h\" or \"7d\""
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return "a text in quotes"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int:
+		return "a whole number"
+	case reflect.Slice:
+		return "a list of texts, such as [\"a\", \"b\"]"
+	case reflect.Map, reflect.Struct:
+		return "a table"
+	}
+	return ""
+}
+
+// knownKeys lists the keys that may stand where the last part of key stands.
+func knownKeys(key []string) []string {
+	t := typeAt(key[:max(len(key)-1, 0)])
+	if t == nil || t.Kind() != reflect.Struct {
 		return nil
 	}
 	var names []string

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/session"
@@ -54,37 +55,43 @@ func TestFullClassAnswers503AndHealthAnswers(t *testing.T) {
 }
 
 func TestDeepHealthIsShared(t *testing.T) {
-	h := newHost(t)
-	h.log.canary = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
-	var d deepProbe
-	var runs atomic.Int32
-	enter, leave := make(chan struct{}, 100), make(chan struct{})
-	run := func(context.Context) Health {
-		runs.Add(1)
-		enter <- struct{}{}
-		<-leave
-		return Health{Status: HealthOK}
-	}
-	var wg sync.WaitGroup
-	for range 20 {
-		wg.Go(func() {
-			if got, err := d.get(t.Context(), run); err != nil || got.Status != HealthOK {
-				t.Errorf("%+v, %v", got, err)
+	synctest.Test(t, func(t *testing.T) {
+		var d deepProbe
+		var runs atomic.Int32
+		run := func(context.Context) Health {
+			runs.Add(1)
+			time.Sleep(3 * time.Second)
+			return Health{Status: HealthOK}
+		}
+		ask := func() {
+			var wg sync.WaitGroup
+			for range 20 {
+				wg.Go(func() {
+					if got, err := d.get(t.Context(), run); err != nil || got.Status != HealthOK {
+						t.Errorf("%+v, %v", got, err)
+					}
+				})
 			}
-		})
-	}
-	<-enter
-	close(leave)
-	wg.Wait()
-	if n := runs.Load(); n != 1 {
-		t.Errorf("the probe ran %d times for 20 callers", n)
-	}
+			wg.Wait()
+		}
+		ask()
+		ask()
+		if n := runs.Load(); n != 1 {
+			t.Errorf("the probe ran %d times within a second", n)
+		}
+		time.Sleep(deepEvery)
+		ask()
+		if n := runs.Load(); n != 2 {
+			t.Errorf("the probe ran %d times in two seconds", n)
+		}
+	})
 }
 
 func TestStalledProbesLeaveThePlainOnesAlone(t *testing.T) {
 	h := newHost(t, func(c *Config) { c.Limits.Probes = 2 })
 	stalled, release := make(chan struct{}), make(chan struct{})
-	h.log.canary = func(context.Context) error { close(stalled); <-release; return nil }
+	stall := sync.OnceFunc(func() { close(stalled) })
+	h.log.canary = func(context.Context) error { stall(); <-release; return nil }
 	var wg sync.WaitGroup
 	for range 2 {
 		wg.Go(func() {

@@ -196,7 +196,7 @@ func newHost(t testing.TB, change ...func(*Config)) *host {
 			if err != nil {
 				t.Errorf("serve: %v", err)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Error("the server does not stop")
 		}
 	})
@@ -240,7 +240,7 @@ func (w testWriter) Write(p []byte) (int, error) {
 // do sends a request with the token, unless the headers say otherwise.
 func (h *host) do(method, path, body string, headers ...string) (*http.Response, string) {
 	h.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, h.url+path, strings.NewReader(body))
 	if err != nil {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -23,6 +24,9 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		return
+	}
+	if err := flag.Set("rapid.checks", checks); err != nil { // the command line is read later and wins
+		panic(err)
 	}
 	goleak.VerifyTestMain(m)
 }

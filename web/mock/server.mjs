@@ -204,9 +204,18 @@ function past() {
   sessions.get(photos).run = prun;
   ask(photos, prun, 'Move the photo archive to the NAS', now - 14 * MIN);
   approval(photos, prun, 'Delete 214 files', { command: 'rm -r ~/Pictures/2019-import/', text: '214 files, 3.1 GB. All are on the NAS with the same checksum.' }, now - 11 * MIN, [
-    { id: 'once', name: 'Allow once', kind: 'allow_once' }, { id: 'no', name: 'Deny', kind: 'reject_once' },
+    { id: 'once', name: 'Allow once', kind: 'allow_once' }, { id: 'all', name: 'Allow this command in this session', kind: 'allow_always' }, { id: 'no', name: 'Deny', kind: 'reject_once' },
   ]);
   jitter(now);
+  for (const [state, chosen, title, command, by, hours] of [
+    ['answered', 'once', 'Push', 'git push -u origin notes-2.8', 'Pixel 9', 0.2],
+    ['answered', 'no', 'Upgrade', 'brew upgrade postgresql@16', 'MacBook', 0.4],
+    ['expired', undefined, 'Renew', 'certbot renew --force', undefined, 0.6],
+  ]) {
+    const id = newId('a');
+    const at = new Date(now - hours * HOUR).toISOString();
+    approvals.set(id, { id, session: photos, run: prun, state, title, item: '', at, detail: { command }, options: OPTIONS, chosen, by, answered_at: at });
+  }
 }
 
 const RICH = `The draft is in \`docs/notes-2.8.md\`. In short:
@@ -479,7 +488,7 @@ const routes = [
     return [200, {}];
   }],
   ['POST', /^\/api\/v1\/sessions\/([^/]+)\/agent\/end$/, (m) => (end(m[1], sessions.get(m[1]).run, 'interrupted', 'A person ended the agent.'), [202, {}])],
-  ['GET', /^\/api\/v1\/approvals$/, () => [200, { approvals: [...approvals.values()].filter((a) => a.state === 'pending').sort((a, b) => a.at.localeCompare(b.at)) }]],
+  ['GET', /^\/api\/v1\/approvals$/, (m, q) => [200, { approvals: [...approvals.values()].filter((a) => a.state === (q.get('state') ?? 'pending')).sort((a, b) => a.at.localeCompare(b.at)) }]],
   ['POST', /^\/api\/v1\/approvals\/([^/]+)$/, (m, q, body) => {
     const a = approvals.get(m[1]);
     if (a.state !== 'pending') return problem(409, 'approval_answered', 'The question was answered', 'Another device was first.');

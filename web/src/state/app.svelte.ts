@@ -3,9 +3,11 @@
 
 import { explain, get, post, Problem, request } from '../lib/api';
 import type { AgentOptions } from '../lib/fold';
-import { dayGroup } from '../lib/format';
+import { dayGroup, plural } from '../lib/format';
+import { countParagraphs } from '../lib/markdown';
 import { drop, read, readJSON, write } from '../lib/storage';
 import { Stream } from '../lib/stream';
+import { endWords } from '../lib/words';
 import type { Agent, Approval, LogEvent, Me, SessionRow } from '../lib/types';
 import { Outbox } from './outbox.svelte';
 import { OpenSession } from './session.svelte';
@@ -358,12 +360,14 @@ export class App {
       if (event.kind.startsWith('session.')) this.listEvent(event);
       if (open && event.session === open.id) {
         mine.push(event);
-        this.speak(event);
         if (event.kind === 'message.user') arrived.push(String((event.body as { client_id?: string }).client_id ?? ''));
         if (event.kind.startsWith('approval.')) this.refreshApprovals();
       }
     }
-    if (open && mine.length > 0) open.apply(mine);
+    if (open && mine.length > 0) {
+      open.apply(mine);
+      for (const event of mine) this.speak(event, open);
+    }
     if (arrived.length > 0) this.outbox.arrived(arrived);
   }
 
@@ -400,12 +404,15 @@ export class App {
     this.approvalsTimer = setTimeout(() => void this.loadApprovals(), 60);
   }
 
-  private speak(event: LogEvent): void {
+  /** Tells whole events to those who listen; never deltas. */
+  private speak(event: LogEvent, open: OpenSession): void {
     const body = event.body as Record<string, unknown>;
     if (event.kind === 'run.started') this.polite = 'Run started';
     else if (event.kind === 'run.ended') {
-      this.polite =
-        body.reason === 'end_turn' ? 'Answer finished' : body.reason === 'cancelled' ? 'Stopped' : `Run ended: ${String(body.reason)}`;
+      const answer = open.view.items.findLast((item) => item.kind === 'assistant' && item.run === event.run);
+      const n = answer?.kind === 'assistant' ? countParagraphs(answer.body.text) : 0;
+      if (body.reason === 'end_turn') this.polite = n > 0 ? `Answer finished, ${plural(n, 'paragraph')}` : 'Run finished';
+      else this.polite = endWords(String(body.reason)).title;
     } else if (event.kind === 'item.closed' && body.status === 'failed') this.polite = 'A tool failed';
     else if (event.kind === 'approval.requested') this.assertive = `Question: ${String(body.title)}`;
   }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strconv"
 	"strings"
 )
@@ -90,9 +92,8 @@ func migrateTo(ctx context.Context, conn *sql.Conn, path string, steps []migrati
 		return nil
 	}
 	if version > 0 {
-		copyPath := fmt.Sprintf("%s.before-v%d", path, known)
-		if _, err := conn.ExecContext(ctx, "VACUUM INTO ?", copyPath); err != nil {
-			return fmt.Errorf("copy database to %s before migrating: %w", copyPath, err)
+		if err := copyBefore(ctx, conn, fmt.Sprintf("%s.before-v%d", path, known)); err != nil {
+			return fmt.Errorf("copy database before migrating: %w", err)
 		}
 	}
 	for _, m := range steps[version:] {
@@ -101,6 +102,22 @@ func migrateTo(ctx context.Context, conn *sql.Conn, path string, steps []migrati
 		}
 	}
 	return nil
+}
+
+// copyBefore writes a copy of the whole database, unless an earlier try of the
+// same migration has left one: that is the older one.
+func copyBefore(ctx context.Context, conn *sql.Conn, to string) error {
+	if _, err := os.Stat(to); err == nil {
+		return nil
+	}
+	partial := to + ".partial"
+	if err := os.Remove(partial); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if _, err := conn.ExecContext(ctx, "VACUUM INTO ?", partial); err != nil {
+		return err
+	}
+	return os.Rename(partial, to)
 }
 
 func apply(ctx context.Context, conn *sql.Conn, m migration) error {

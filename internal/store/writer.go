@@ -257,17 +257,29 @@ func (w *writer) one(r *request) (result, error) {
 
 // setSync tells SQLite whether the next commit waits for the disk. It is text
 // each time: a prepared PRAGMA acts when it is compiled and does nothing when
-// it is run, and inside a transaction it is refused.
+// it is run, and inside a transaction it is refused. It is read back, because
+// what does not work here is found out only when the power is lost.
 func (w *writer) setSync(d Durability) error {
 	if d == w.sync {
 		return nil
 	}
-	text := "PRAGMA synchronous = NORMAL"
+	text, want := "PRAGMA synchronous = NORMAL", 1
 	if d == Durable {
-		text = "PRAGMA synchronous = FULL"
+		text, want = "PRAGMA synchronous = FULL", 2
 	}
 	if _, err := w.conn.ExecContext(context.Background(), text); err != nil {
 		return fmt.Errorf("set synchronous: %w", err)
+	}
+	var is int
+	stmt, err := w.stmt("PRAGMA synchronous")
+	if err == nil {
+		err = stmt.QueryRowContext(context.Background()).Scan(&is)
+	}
+	if err != nil {
+		return fmt.Errorf("read synchronous: %w", err)
+	}
+	if is != want {
+		return fmt.Errorf("set synchronous: it is %d, not %d", is, want)
 	}
 	w.sync = d
 	return nil

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -129,6 +130,67 @@ func TestFailedCommitVoidsTheBatch(t *testing.T) {
 		t.Error("no fault was told")
 	}
 	verified(t, s)
+}
+
+// Commits are a window apart, however many Updates there are.
+func TestCommitsAreAWindowApart(t *testing.T) {
+	s := newStore(t)
+	session := newSession(t, s)
+	commits := 0
+	update(t, s, Durable, func(tx *Tx) error {
+		tx.w.hook = func(string) error { commits++; return nil }
+		return nil
+	})
+	start := time.Now()
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for range 30 {
+				err := s.Update(Relaxed, func(tx *Tx) error {
+					_, err := tx.Append(session, "", TextDelta, DeltaBody{Item: session + number(i), Text: "."})
+					return err
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	took := time.Since(start)
+	update(t, s, Durable, func(tx *Tx) error { tx.w.hook = nil; return nil })
+	if most := int(took/commitWindow) + 3; commits > most {
+		t.Errorf("%d commits in %v, at most %d", commits, took, most)
+	}
+}
+
+func TestDurableEndsTheWindow(t *testing.T) {
+	s := newStore(t)
+	setWindow(t, s, time.Hour)
+	var wg sync.WaitGroup
+	for range 5 {
+		wg.Go(func() {
+			if err := s.Update(Relaxed, func(tx *Tx) error { return nil }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(done)
+	}()
+	for end := time.Now().Add(10 * time.Second); ; {
+		update(t, s, Durable, func(tx *Tx) error { return nil })
+		select {
+		case <-done:
+			return
+		default:
+			if time.Now().After(end) {
+				t.Fatal("the relaxed updates still wait")
+			}
+		}
+	}
 }
 
 func TestSynchronousSwitches(t *testing.T) {

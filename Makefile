@@ -54,8 +54,9 @@ lint-web: web/node_modules
 
 check: lint test test-real
 
+# The figures of docs/performance.md; printed, never asserted.
 bench:
-	$(GO) test -tags bench -run '^TestFigures$$' -count 1 -timeout 30m -v ./test/bench/...
+	$(GO) run ./test/bench
 
 web: web/node_modules
 	cd web && npm run build

@@ -29,6 +29,9 @@ func (c *chores) owe(due time.Time) {
 	}
 }
 
+// due tells whether session.changed is owed to somebody.
+func (c *chores) due(now time.Time) bool { return !c.owed.IsZero() && !now.Before(c.owed) }
+
 // choreIn returns how long the writer may wait for requests, if there is a chore.
 func (w *writer) choreIn() (time.Duration, bool) {
 	c := &w.chores
@@ -42,6 +45,11 @@ func (w *writer) choreIn() (time.Duration, bool) {
 	if !c.owed.IsZero() && (due.IsZero() || c.owed.Before(due)) {
 		due = c.owed
 	}
+	if w.conn != nil && w.lastID != w.s.life.file.Last {
+		if mark := w.s.life.marked.Add(markEvery); due.IsZero() || mark.Before(due) {
+			due = mark
+		}
+	}
 	if due.IsZero() {
 		return 0, false
 	}
@@ -52,8 +60,14 @@ func (w *writer) choreIn() (time.Duration, bool) {
 func (w *writer) chore() {
 	c := &w.chores
 	now := time.Now()
-	if !c.owed.IsZero() && !now.Before(c.owed) {
+	if c.due(now) {
 		w.flush(false)
+		return
+	}
+	if !now.Before(w.s.life.marked.Add(markEvery)) {
+		if err := w.s.life.mark(w.lastID); err != nil {
+			w.s.log.Error("note the length of the log failed", "err", err)
+		}
 		return
 	}
 	if now.Before(c.next) {

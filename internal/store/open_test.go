@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -128,6 +129,25 @@ func TestMigrationCopiesFirst(t *testing.T) {
 	}
 }
 
+// abandon closes s without the marks of an orderly end.
+func abandon(t *testing.T, s *Store) {
+	t.Helper()
+	s.once.Do(func() {
+		s.closeMu.Lock()
+		s.closed = true
+		close(s.w.requests)
+		s.closeMu.Unlock()
+		<-s.w.done
+		s.cancel()
+		s.ring.close()
+		s.stmts.close()
+		s.w.disconnect(false)
+		if err := errors.Join(s.read.Close(), s.write.Close()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 func TestGeneration(t *testing.T) {
 	copyFiles := func(t *testing.T, from, to string) {
 		t.Helper()
@@ -160,19 +180,7 @@ func TestGeneration(t *testing.T) {
 			}
 			return g
 		}
-		// As Close without the mark, and what is left of the process goes.
-		s.closeMu.Lock()
-		s.closed = true
-		close(s.w.requests)
-		s.closeMu.Unlock()
-		<-s.w.done
-		s.cancel()
-		s.ring.close()
-		s.stmts.close()
-		s.w.disconnect(false)
-		if err := errors.Join(s.read.Close(), s.write.Close()); err != nil {
-			t.Fatal(err)
-		}
+		abandon(t, s)
 		return g
 	}
 	for _, tt := range []struct {
@@ -197,23 +205,37 @@ func TestGeneration(t *testing.T) {
 			generation(t, path, "one", false)
 			copyFiles(t, path+".copy", path)
 		}},
-		{name: "crash between the two writes of a start", boot: "one", same: true, before: func(t *testing.T, path string) {
-			file := filepath.Join(filepath.Dir(path), "life")
-			f, err := readLife(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := writeLife(file, lifeFile{Nonce: f.Nonce, Next: "never"}); err != nil {
+		{name: "copy of the same life restored after a crash", crash: true, boot: "one", same: false, before: func(t *testing.T, path string) {
+			s := openAt(t, path)
+			session := newSession(t, s)
+			copyFiles(t, path, path+".copy")
+			copyFiles(t, path+"-wal", path+".copy-wal")
+			appendTo(t, s, session, UsageChanged, nil)
+			update(t, s, Relaxed, func(tx *Tx) error { return s.life.mark(tx.lastID) })
+			abandon(t, s)
+			copyFiles(t, path+".copy", path)
+			copyFiles(t, path+".copy-wal", path+"-wal")
+			if err := os.Remove(path + "-shm"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				t.Fatal(err)
 			}
 		}},
-		{name: "crash after the database's write of a start", boot: "one", same: true, before: func(t *testing.T, path string) {
+		{name: "crash between the first two writes of an end", boot: "one", same: true, before: func(t *testing.T, path string) {
 			file := filepath.Join(filepath.Dir(path), "life")
 			f, err := readLife(file)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := writeLife(file, lifeFile{Nonce: "before", Next: f.Nonce}); err != nil {
+			if err := writeLife(file, lifeFile{Nonce: f.Nonce, Next: "never", Last: f.Last}); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{name: "crash between the last two writes of an end", boot: "one", same: true, before: func(t *testing.T, path string) {
+			file := filepath.Join(filepath.Dir(path), "life")
+			f, err := readLife(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := writeLife(file, lifeFile{Nonce: "before", Next: f.Nonce, Last: f.Last}); err != nil {
 				t.Fatal(err)
 			}
 		}},

@@ -214,7 +214,7 @@ func (s *Store) end() error {
 		return fmt.Errorf("close store: %w", err)
 	}
 	defer conn.Close()
-	if err := s.life.end(ctx, conn); err != nil {
+	if err := s.life.end(ctx, conn, s.Last()); err != nil {
 		return fmt.Errorf("close store: %w", err)
 	}
 	if _, err := conn.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {

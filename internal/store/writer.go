@@ -112,6 +112,9 @@ func (w *writer) run() {
 		if len(batch) > 0 {
 			w.commit(batch)
 			last = time.Now()
+			if w.chores.due(last) { // though somebody waits: it is about other sessions
+				w.flush(false)
+			}
 		} else if more {
 			w.chore()
 		}

@@ -307,6 +307,7 @@ func writeUntilKilled(path string) {
 
 func TestKilledWriterKeepsWhatItAcknowledged(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "holdfast.db")
+	generation := ""
 	for round := range 4 {
 		cmd := exec.CommandContext(t.Context(), os.Args[0])
 		cmd.Env = append(os.Environ(), "STORE_TEST_WRITE="+path)
@@ -341,6 +342,10 @@ func TestKilledWriterKeepsWhatItAcknowledged(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if round > 0 && s.life.generation != generation {
+			t.Error("the generation changed though the power was not lost")
+		}
+		generation = s.life.generation
 		there := map[int64]bool{}
 		next := int64(1)
 		for f := s.Follow(0); next <= s.Last(); {

@@ -42,6 +42,8 @@ type step func(t *turn, ctx context.Context, s script.Step) error
 //
 //	say TEXT / think TEXT       one chunk
 //	stream N [DELAY] [seed=S]   N chunks of script.Chunks
+//	clock N [DELAY]             N chunks, each the time at which it was written
+//	                            (Unix nanoseconds) and a space; for test/bench
 //	line SIZE                   one chunk of that many bytes of script.Long
 //	message-id ID               for the chunks that follow
 //	tool ID KIND TITLE          announces a call, in progress
@@ -81,6 +83,7 @@ func steps() map[string]step {
 			}
 			return t.stream(ctx, chunks, delay)
 		},
+		"clock": func(t *turn, ctx context.Context, s script.Step) error { return t.clock(ctx, s) },
 		"line": func(t *turn, _ context.Context, s script.Step) error {
 			n, err := script.Size(s.Arg(0, ""))
 			if err != nil {
@@ -315,6 +318,25 @@ func (t *turn) stream(ctx context.Context, chunks []string, delay time.Duration)
 			return err
 		}
 		if err := pause(ctx, delay); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// clock keeps its pace by the time since it began, so that a busy machine makes
+// a chunk late but not rare.
+func (t *turn) clock(ctx context.Context, s script.Step) error {
+	delay, err := time.ParseDuration(s.Arg(1, "0s"))
+	if err != nil {
+		return fmt.Errorf("clock: %w", err)
+	}
+	begun := time.Now()
+	for i := range number(s.Arg(0, "1")) {
+		if err := pause(ctx, time.Until(begun.Add(time.Duration(i)*delay))); err != nil {
+			return err
+		}
+		if err := t.say(strconv.FormatInt(time.Now().UnixNano(), 10) + " "); err != nil {
 			return err
 		}
 	}

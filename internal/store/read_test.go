@@ -214,7 +214,8 @@ func TestLongToolOutput(t *testing.T) {
 			Truncated
 		} `json:"raw_output"`
 		Content []entry
-	}) {
+	},
+	) {
 		t.Helper()
 		if err := json.Unmarshal(item(t, s, tool).Body, &body); err != nil {
 			t.Fatal(err)

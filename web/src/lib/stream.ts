@@ -18,6 +18,8 @@ export interface StreamListener {
 
 /** Heartbeats come every 15 s or so; after this long without a byte the connection is taken for dead. */
 const SILENCE = 40_000;
+/** A host that takes the connection and does not begin to answer in this time is taken for dead sooner. */
+const ANSWER = 8_000;
 const FIRST_DELAY = 400;
 const MAX_DELAY = 6_000;
 
@@ -109,7 +111,7 @@ export class Stream {
       clearTimeout(watch);
       watch = setTimeout(() => abort.abort(), SILENCE);
     };
-    alive();
+    watch = setTimeout(() => abort.abort(), ANSWER);
     try {
       const response = await fetch(`/api/v1/stream?${query}`, {
         headers: { Accept: 'text/event-stream' },
@@ -120,6 +122,7 @@ export class Stream {
       if (!response.ok) throw await problemOf(response);
       if (!response.body) throw new Problem(0, 'no_stream', 'This browser cannot read streams', '');
       if (abort !== this.abort) return;
+      alive();
       this.opened = true;
       this.failures = 0;
       this.listener.open();

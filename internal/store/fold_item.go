@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 )
 
 // entry is an event about an open item, after the one that made it.
@@ -93,8 +92,8 @@ func withoutItem(it *Item) error {
 
 // textBody is the body of an assistant's text or thought.
 type textBody struct {
-	Text    string     `json:"text"`
-	EndedAt *time.Time `json:"ended_at,omitempty"`
+	Text    string          `json:"text"`
+	EndedAt json.RawMessage `json:"ended_at,omitempty"` // a stamp
 }
 
 // foldItem returns the body of it after entries. It is a pure function but for
@@ -145,7 +144,7 @@ func foldText(base json.RawMessage, entries []entry) (json.RawMessage, error) {
 				return nil, err
 			}
 			if c.EndedAt != nil {
-				body.EndedAt = c.EndedAt
+				body.EndedAt, _ = json.Marshal(stampPtr(c.EndedAt)) // a time always marshals
 			}
 		}
 	}
@@ -172,7 +171,7 @@ func foldTool(it Item, entries []entry, b *blobs) (json.RawMessage, error) {
 				}
 				fields[k] = v
 			}
-			if u.Append != nil {
+			if u.Append != nil && u.Append.Index >= 0 {
 				if appended[u.Append.Index] == nil {
 					appended[u.Append.Index] = new(strings.Builder)
 				}
@@ -187,7 +186,7 @@ func foldTool(it Item, entries []entry, b *blobs) (json.RawMessage, error) {
 				fields["status"], _ = json.Marshal(c.Status) // a string always marshals
 			}
 			if c.EndedAt != nil {
-				fields["ended_at"], _ = json.Marshal(c.EndedAt)
+				fields["ended_at"], _ = json.Marshal(stampPtr(c.EndedAt))
 			}
 		}
 	}
@@ -211,9 +210,6 @@ func appendContent(item string, raw json.RawMessage, appended map[int]*strings.B
 		}
 	}
 	for _, i := range slices.Sorted(maps.Keys(appended)) {
-		if i < 0 {
-			continue
-		}
 		at := min(i, len(content))
 		if at == len(content) {
 			content = append(content, json.RawMessage(`{"type":"content","content":{"type":"text","text":""}}`))

@@ -861,7 +861,11 @@ func (in *interpreter) prompted(line store.Line, msg acp.Message) error {
 			reason = string(res.StopReason)
 		}
 	}
-	if reason == store.Cancelled {
+	if reason == store.Cancelled && in.ep.State == store.EpochEnding && !in.run.Cancelling {
+		// It was not stopped: its agent was ended, and said so on its way out.
+		reason, detail = store.Interrupted, in.l.agent.Name+" was ended on request."
+	}
+	if reason == store.Cancelled || reason == store.Interrupted {
 		pause = true
 	}
 	in.l.w.requeued = 0

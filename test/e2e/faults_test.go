@@ -518,6 +518,30 @@ func TestEndHungAgent(t *testing.T) {
 	w.until("an empty tree", 10*time.Second, func() bool { return len(w.marked()) == 0 })
 }
 
+// The tour answers its prompt as cancelled when its input ends.
+func TestEndAgentThatAnswers(t *testing.T) {
+	w := newWorld(t, nil, "")
+	w.agent = "tour"
+	w.start()
+	s := w.newSession()
+	a := w.send(s.ID, "run echo begun; sleep 60")
+	q := w.pending(s.ID)
+	w.must("POST", "/api/v1/approvals/"+q.ID, map[string]any{"option": q.Options[0].ID}, nil)
+	w.until("the command", 10*time.Second, func() bool {
+		for _, it := range w.items(s.ID) {
+			if it.Kind == "tool" && len(it.Body.Content) > 0 {
+				return true
+			}
+		}
+		return false
+	})
+	w.must("POST", "/api/v1/sessions/"+s.ID+"/agent/end", nil, nil)
+	if reason := w.ended(s.ID, a.Run); reason != "interrupted" {
+		t.Errorf("ended by %q", reason)
+	}
+	w.until("an empty tree", 10*time.Second, func() bool { return len(w.marked()) == 0 })
+}
+
 func TestLongLine(t *testing.T) {
 	w := newWorld(t, nil, "")
 	w.start()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -39,6 +40,7 @@ type Me struct {
 	Kind     string `json:"kind" enum:"cookie,token,local"`
 	Name     string `json:"name"`
 	Version  string `json:"version" doc:"Of the host"`
+	Host     string `json:"host" doc:"The machine's name"`
 	Home     string `json:"home"`
 	Password bool   `json:"password" doc:"A password is set"`
 }
@@ -112,7 +114,7 @@ func (s *Server) loginRoutes(api huma.API) {
 			return nil, err
 		}
 		id := identityOf(ctx)
-		return &meOutput{Body: Me{ID: id.ID, Kind: id.Kind, Name: id.Name, Version: s.cfg.Version, Home: s.cfg.Home, Password: has}}, nil
+		return &meOutput{Body: Me{ID: id.ID, Kind: id.Kind, Name: id.Name, Version: s.cfg.Version, Host: machineName(), Home: s.cfg.Home, Password: has}}, nil
 	})
 	register(s, api, operation("list-devices", http.MethodGet, "/api/v1/devices", "access", "Browsers and tokens that are logged in"),
 		func(ctx context.Context, _ *struct{}) (*devicesOutput, error) {
@@ -191,4 +193,14 @@ func (s *Server) removeDevice(ctx context.Context, id string) error {
 		return newProblem(session.CodeNotFound, fmt.Sprintf("there is no device or token %.100q; it may have been removed already", id))
 	}
 	return err
+}
+
+// machineName is how a person knows the machine, without its domain.
+func machineName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	short, _, _ := strings.Cut(name, ".")
+	return short
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -134,7 +135,34 @@ type itemsOutput struct {
 		Cursor string       `json:"cursor" doc:"The stream from here misses nothing"`
 		Seq    int64        `json:"seq" doc:"The session's seq at the cursor"`
 		More   bool         `json:"more" doc:"There may be older items"`
+		Runs   []RunView    `json:"runs" nullable:"false" doc:"The runs that the items belong to"`
 	}
+}
+
+// RunView is how a run stands, beside the items that belong to it.
+type RunView struct {
+	ID        string     `json:"id"`
+	Item      string     `json:"item" doc:"The message that it answers"`
+	State     string     `json:"state" enum:"queued,current,ended"`
+	Reason    string     `json:"reason,omitempty" doc:"How it ended: that of run.ended"`
+	Detail    string     `json:"detail,omitempty" doc:"Why, in words"`
+	StartedAt *time.Time `json:"started_at,omitempty"`
+	EndedAt   *time.Time `json:"ended_at,omitempty"`
+}
+
+func runViews(runs []store.Run) []RunView {
+	out := make([]RunView, 0, len(runs))
+	for _, r := range runs {
+		v := RunView{ID: r.ID, Item: r.Item, State: r.State, Reason: r.Reason, Detail: r.Detail}
+		if !r.StartedAt.IsZero() {
+			v.StartedAt = &r.StartedAt
+		}
+		if !r.EndedAt.IsZero() {
+			v.EndedAt = &r.EndedAt
+		}
+		out = append(out, v)
+	}
+	return out
 }
 
 type eventsInput struct {
@@ -298,6 +326,7 @@ func (s *Server) listItems(ctx context.Context, in *itemsInput) (*itemsOutput, e
 	out := &itemsOutput{}
 	out.Body.Items = orEmpty(page.Items)
 	out.Body.Cursor, out.Body.Seq, out.Body.More = page.Cursor, page.Seq, page.More
+	out.Body.Runs = runViews(page.Runs)
 	return out, nil
 }
 

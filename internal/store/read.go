@@ -16,7 +16,7 @@ func (c stmtCache) get(text string) *sql.Stmt { return c[text] }
 
 // prepare fills the cache; nothing changes it afterwards.
 func (c stmtCache) prepare(ctx context.Context, db *sql.DB) error {
-	for _, text := range []string{lastQuery, seqQuery, sessionsFirst, sessionsNext, itemsQuery, entriesQuery, eventsQuery} {
+	for _, text := range []string{lastQuery, seqQuery, sessionsFirst, sessionsNext, itemsQuery, runsOfQuery, entriesQuery, eventsQuery} {
 		stmt, err := db.PrepareContext(ctx, text)
 		if err != nil {
 			return fmt.Errorf("prepare %q: %w", text, err)

@@ -16,6 +16,7 @@ type ItemsPage struct {
 	Cursor string
 	Seq    int64 // the session's last seq at the cursor
 	More   bool  // there are earlier items
+	Runs   []Run // those that the items belong to, without their texts
 }
 
 const itemsQuery = "SELECT " + itemColumns + " FROM items WHERE session = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
@@ -38,7 +39,10 @@ func (s *Store) Items(ctx context.Context, session string, before int64, limit i
 			return err
 		}
 		p.Cursor = s.CursorAt(last)
-		p.Items, p.More, err = q.items(session, before, limit, last)
+		if p.Items, p.More, err = q.items(session, before, limit, last); err != nil {
+			return err
+		}
+		p.Runs, err = q.runsOf(p.Items)
 		return err
 	})
 	if err != nil {
@@ -76,6 +80,28 @@ func (q *reading) items(session string, before int64, limit int, last int64) (li
 		}
 	}
 	return list, more, nil
+}
+
+const runsOfQuery = `SELECT id, session, item, '', state, reason, detail, pos, epoch, prompt, cancelling, queued_at, started_at, ended_at
+	FROM runs WHERE id IN (SELECT value FROM json_each(?)) ORDER BY pos`
+
+// runsOf returns the runs that the items belong to: how each began and ended
+// is part of what a transcript tells.
+func (q *reading) runsOf(items []Item) ([]Run, error) {
+	var ids []string
+	for _, it := range items {
+		if it.Run != "" && !slices.Contains(ids, it.Run) {
+			ids = append(ids, it.Run)
+		}
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	list, err := encode(ids)
+	if err != nil {
+		return nil, err
+	}
+	return queryRead(q, scanRun, runsOfQuery, string(list))
 }
 
 // fold returns an item's body at event last, which the snapshot ends with.

@@ -1,0 +1,191 @@
+// A session as a person works with it: the tour, everything that an agent can show, a reload, the queue, two tabs.
+
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { atBothSizes, bare, words } from './page.mjs';
+import { until } from './world.mjs';
+
+atBothSizes([
+  [
+    'the tour streams its introduction, asks before it acts, and acts',
+    async ({ world, visitor }) => {
+      const person = await visitor();
+      const { page } = person;
+      await person.start(/Tour/, 'Hello');
+      await page.locator('.say.open').waitFor();
+      const early = (await person.shown()).length;
+      await until('the answer grows', async () => (await person.shown()).length > early);
+      await person.finished();
+      assert.match(await person.shown(), /not a language model/);
+      await person.notSideways();
+
+      await person.send('write notes.txt Hello from the tour');
+      const write = await person.question();
+      await write.getByText('Hello from the tour').waitFor();
+      assert.equal(existsSync(join(world.work, 'notes.txt')), false, 'nothing is written before the answer');
+      await write.getByRole('button', { name: /Allow once/ }).click();
+      await page.getByText('Allowed once').waitFor();
+      await person.finished();
+      assert.equal(readFileSync(join(world.work, 'notes.txt'), 'utf8'), 'Hello from the tour\n');
+
+      await person.send('run echo $((6*7)) from a shell');
+      const run = await person.question();
+      await run.getByText('echo $((6*7)) from a shell').waitFor();
+      await run.getByRole('button', { name: /Reject|Deny|Don.t/ }).first().click();
+      await page.getByText('Denied').waitFor();
+      await person.finished();
+      assert.match(await person.shown(), /did not allow it/);
+    },
+  ],
+  [
+    'thought, plan, tools with arguments, output and a diff, and a permission',
+    async ({ size, visitor }) => {
+      const person = await visitor();
+      const { page } = person;
+      await person.begin(
+        [
+          'think "weighing two ways"',
+          'plan "+Read the code|*Change it|Run the tests"',
+          'tool t1 execute "go test ./..."',
+          'tool-output t1 "ok  replay  0.21s\\n"',
+          'tool-done t1',
+          'diff src/backoff.go "a := 1\\nb := 2\\n" "a := 1\\nb := 3\\nc := 4\\n"',
+          'tool t2 execute "make lint"',
+          'tool-output t2 "backoff.go:3 unused\\n"',
+          'tool-fail t2',
+          'say "Before I go on: "',
+          'ask q1 "Push" git push --force-with-lease origin main',
+          'say " **Pushed**, with `one` command."',
+        ].join('\n'),
+      );
+      const ask = await person.question();
+      await ask.getByText('git push --force-with-lease origin main').waitFor();
+      const names = (await ask.locator('.acts button').allTextContents()).map((text) => text.replace(/⌘.*/, '').trim());
+      assert.deepEqual(names, ['Allow once', 'Always allow', 'Reject']);
+      assert.deepEqual(await person.axe(), []);
+      await person.notSideways();
+      await ask.getByRole('button', { name: /Allow once/ }).click();
+      await ask.waitFor({ state: 'detached' });
+      await person.finished();
+
+      const log = page.getByRole('log');
+      await log.getByText('Allowed once').waitFor();
+      await log.getByText('git push --force-with-lease origin main').last().waitFor();
+      assert.equal(bare(await person.shown()), bare('Before I go on: [answer q1: allow_once] Pushed, with one command.'));
+      assert.equal(await page.locator('.say strong').textContent(), 'Pushed');
+
+      await log.getByRole('button', { name: /^Thought/ }).click();
+      await log.getByText('weighing two ways', { exact: true }).waitFor();
+      await log.getByRole('button', { name: /^Plan/ }).click();
+      await log.locator('.steps', { hasText: 'Run the tests' }).waitFor();
+      await log.getByRole('button', { name: /^Ran go test/ }).click();
+      await log.getByText('ok replay 0.21s', { exact: false }).waitFor();
+      // What failed stays open by itself.
+      await log.locator('.card.fail', { hasText: 'backoff.go:3 unused' }).waitFor();
+      const edit = log.locator('.card', { hasText: 'backoff.go' }).filter({ hasText: 'Edited' });
+      assert.equal(await edit.locator('.diff .a').count(), 2);
+      assert.equal(await edit.locator('.diff .d').count(), 1);
+      if (!size.phone) await page.getByRole('complementary', { name: 'Run' }).getByText('Change it').waitFor();
+      await person.notSideways();
+    },
+  ],
+  [
+    'a reload in mid-answer goes on with the whole transcript, nothing twice',
+    async ({ world, visitor }) => {
+      const person = await visitor();
+      const { page } = person;
+      const { script, text } = words(120);
+      const id = await person.begin(script);
+      await until('a part of it', async () => (await person.shown()).includes('w0020'));
+      await page.reload();
+      await page.locator('.say', { hasText: 'w0000' }).waitFor();
+      const atReload = await person.shown();
+      assert.ok(text.startsWith(atReload.trim()), 'the reloaded page shows a beginning of the answer');
+      assert.ok(atReload.length < text.length, 'the answer is still under way');
+      await person.finished();
+      assert.equal((await person.shown()).trim(), text);
+      assert.equal(await page.locator('.you').count(), 1);
+      assert.equal((await world.said(id)).trim(), text);
+    },
+  ],
+  [
+    'Markdown that was folded while it streamed is what a fresh page makes of it',
+    async ({ world, visitor }) => {
+      const person = await visitor();
+      const { page } = person;
+      const id = await person.begin('stream 300 4ms seed=7\nsay "\\n\\n```go\\nfunc main() {}\\n```\\n\\n| a | b |\\n|---|---|\\n| 1 | 2 |\\n"');
+      await until('a part of it', async () => (await person.shown()).length > 300);
+      await page.reload();
+      await page.locator('.say').first().waitFor();
+      await person.finished();
+      const streamed = await person.structure();
+      await page.reload();
+      await page.locator('.say table').waitFor();
+      await person.finished();
+      assert.equal(streamed, await person.structure());
+      // No word of the log is missing on the page: Markdown's signs aside, its letters are the log's.
+      const letters = (all) => all.replace(/[^\p{L}\p{N}]+/gu, '');
+      const said = (await world.said(id)).replaceAll('&amp;', '&').replace('```go', '```').replace('|---|---|', '');
+      const shown = await page.locator('.say').evaluateAll((boxes) =>
+        boxes
+          .map((box) => {
+            const copy = box.cloneNode(true);
+            for (const extra of copy.querySelectorAll('header, button')) extra.remove();
+            return copy.textContent;
+          })
+          .join(''),
+      );
+      assert.equal(letters(shown), letters(said));
+    },
+  ],
+  [
+    'a message queues while a run is under way; stopping pauses the queue; resuming runs it',
+    async ({ world, visitor }) => {
+      const person = await visitor();
+      const { page } = person;
+      const id = await person.begin('say "begun "\nsleep 30s\nsay never');
+      await page.locator('.say', { hasText: 'begun' }).waitFor();
+      await person.send('say "the second"');
+      await page.locator('.q', { hasText: 'the second' }).waitFor();
+      await person.send('say "the third"');
+      await page.locator('.q', { hasText: 'the third' }).waitFor();
+      await page.locator('.q', { hasText: 'the third' }).getByRole('button', { name: 'Remove queued message' }).click();
+      await page.locator('.q', { hasText: 'the third' }).waitFor({ state: 'detached' });
+      await page.getByRole('button', { name: 'Stop', exact: true }).click();
+      await page.locator('.tick', { hasText: 'Stopped' }).waitFor();
+      await page.locator('.q', { hasText: 'The queue is paused' }).waitFor();
+      // It stays paused over a reload, and nothing runs meanwhile.
+      await page.reload();
+      await page.locator('.q', { hasText: 'The queue is paused' }).waitFor();
+      await sleep(300);
+      assert.equal(world.heard('the second').length, 0);
+      await page.getByRole('button', { name: 'Resume' }).click();
+      await page.locator('.say', { hasText: 'the second' }).waitFor();
+      await person.finished();
+      assert.doesNotMatch(await world.said(id), /never|third/);
+      assert.equal(world.heard('the third').length, 0);
+    },
+  ],
+  [
+    'a permission that is answered in one tab closes in the other',
+    async ({ size, world, visitor }) => {
+      const one = await visitor();
+      const id = await one.begin('say "May I? "\nask q1 "Deploy" make deploy\nsay " Done."');
+      const two = await visitor();
+      await two.page.goto(`${world.base}/s/${id}`);
+      const here = await one.question();
+      const there = await two.question();
+      await here.getByRole('button', { name: /Allow once/ }).click();
+      await there.waitFor({ state: 'detached' });
+      for (const person of [one, two]) {
+        await person.page.getByRole('log').getByText('Allowed once').waitFor();
+        await person.finished();
+        assert.equal(bare(await person.shown()), bare('May I? [answer q1: allow_once] Done.'));
+        assert.equal(await person.page.locator(size.phone ? '.askbar' : 'div.ask').count(), 0);
+      }
+      assert.equal(world.heard('"outcome":"selected"').length, 1);
+    },
+  ],
+]);

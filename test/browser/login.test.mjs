@@ -1,0 +1,122 @@
+// How a browser comes in, and what it sees when it is not.
+
+import assert from 'node:assert/strict';
+import { atBothSizes } from './page.mjs';
+import { until } from './world.mjs';
+
+const NOT_LOGGED_IN = /status of 401/;
+const USED = /status of 40[139]|status of 410/;
+
+atBothSizes([
+  [
+    'the first link logs in, lands on the agents that were found, and leaves no trace in the history',
+    async ({ world, visitor }) => {
+      const person = await visitor({ link: false });
+      const { page } = person;
+      assert.match(world.firstLink, /#link=/);
+      await page.goto(world.firstLink);
+      await page.getByRole('heading', { name: 'Choose an agent and a folder' }).waitFor();
+      assert.equal(page.url(), `${world.base}/new`);
+      await page.getByRole('radio', { name: /Tour/ }).waitFor();
+      await page.getByRole('radio', { name: /Script/ }).waitFor();
+      assert.equal(await page.getByRole('radio', { name: /Tour/ }).isEnabled(), true);
+      await person.notSideways();
+
+      const cdp = await person.context.newCDPSession(page);
+      const { entries } = await cdp.send('Page.getNavigationHistory');
+      const secret = world.firstLink.split('#link=')[1];
+      // What was typed is the browser's own; what a page, a share or a restored tab sees is the address.
+      assert.deepEqual(entries.filter((entry) => entry.url.includes(secret)), [], 'the secret is gone from the history');
+      // The cookie, not the link, is what logs this browser in from now on.
+      const [cookie] = await person.context.cookies();
+      assert.equal(cookie.httpOnly, true);
+      assert.equal(cookie.sameSite === 'Lax' || cookie.sameSite === 'Strict', true);
+      await page.reload();
+      await page.getByRole('heading', { name: 'Choose an agent and a folder' }).waitFor();
+    },
+  ],
+  [
+    'a used link says so and what to do',
+    async ({ world, visitor }) => {
+      const link = await world.link();
+      const first = await visitor({ link: false });
+      await first.page.goto(link);
+      await first.page.locator('.head h1').waitFor();
+      const second = await visitor({ link: false });
+      second.expect(NOT_LOGGED_IN, USED);
+      await second.page.goto(link);
+      await second.page.getByRole('heading', { name: 'This browser is not logged in' }).waitFor();
+      const note = second.page.locator('#login-note');
+      await note.getByText(/The link did not log in/).waitFor();
+      assert.match(await note.textContent(), /used|works once|expired/);
+      assert.match(await note.textContent(), /holdfast link/);
+      assert.equal(new URL(second.page.url()).hash, '');
+      await second.notSideways();
+      // The same page takes a new one, pasted.
+      await second.page.getByLabel('Or paste the link').fill(await world.link());
+      await second.page.getByRole('button', { name: 'Log in', exact: true }).click();
+      await second.page.locator('.head h1').waitFor();
+    },
+  ],
+  [
+    'a password logs in; a wrong one is refused; logging out ends in the login page',
+    async ({ world, visitor }) => {
+      await world.setPassword('correct horse battery');
+      const person = await visitor({ link: false });
+      person.expect(NOT_LOGGED_IN);
+      const { page } = person;
+      await page.goto(world.base);
+      await page.getByRole('heading', { name: 'This browser is not logged in' }).waitFor();
+      await page.getByRole('button', { name: 'Log in with a password' }).click();
+      const field = page.getByLabel('Password', { exact: true });
+      await field.fill('wrong horse battery');
+      await page.getByRole('button', { name: 'Log in', exact: true }).click();
+      await page.getByText(/The password did not log in/).waitFor();
+      await field.fill('correct horse battery');
+      await page.getByRole('button', { name: 'Log in', exact: true }).click();
+      await page.getByRole('heading', { name: 'Choose an agent and a folder' }).waitFor();
+
+      await page.goto(`${world.base}/settings`);
+      await page.getByRole('button', { name: 'Log out', exact: true }).click();
+      await page.getByRole('heading', { name: 'This browser is not logged in' }).waitFor();
+      await page.goto(`${world.base}/settings`);
+      await page.getByRole('heading', { name: 'This browser is not logged in' }).waitFor();
+    },
+  ],
+  [
+    'a login that ends in the middle of work keeps the draft and the message',
+    async ({ world, visitor }) => {
+      const person = await visitor();
+      person.expect(NOT_LOGGED_IN);
+      const { page } = person;
+      const id = await person.begin('say ready');
+      await person.finished();
+      await person.composer.fill('half a thought');
+      // Somebody logs every browser out.
+      const { devices } = await world.call('GET', '/api/v1/devices');
+      for (const device of devices.filter((each) => each.kind !== 'token')) {
+        await world.call('DELETE', `/api/v1/devices/${device.id}`);
+      }
+      // What is sent now is refused, and is not lost either.
+      if (await person.composer.isVisible()) {
+        await person.send('say sent once').catch(() => {});
+        await page.getByRole('heading', { name: 'This browser is not logged in' }).waitFor();
+        await page.getByLabel('Or paste the link').fill(await world.link());
+        await page.getByRole('button', { name: 'Log in', exact: true }).click();
+        await person.composer.waitFor();
+        await page.locator('.say', { hasText: 'sent once' }).waitFor();
+        await person.finished();
+        assert.equal((await world.items(id)).filter((item) => item.kind === 'user').length, 2);
+      }
+      await person.composer.fill('half a second thought');
+      await person.context.clearCookies();
+      await page.reload();
+      await page.getByRole('heading', { name: 'This browser is not logged in' }).waitFor();
+      await page.getByLabel('Or paste the link').fill(await world.link());
+      await page.getByRole('button', { name: 'Log in', exact: true }).click();
+      await person.composer.waitFor();
+      assert.equal(await person.composer.inputValue(), 'half a second thought');
+      await until('the session is open', () => person.session === id);
+    },
+  ],
+]);

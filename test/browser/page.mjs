@@ -1,0 +1,243 @@
+// The browser, pages that watch themselves, and what a person does on them.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { chromium } from 'playwright-core';
+import { until, World } from './world.mjs';
+
+export const desktop = { name: '1440×900', phone: false, options: { viewport: { width: 1440, height: 900 } } };
+export const phone = {
+  name: '390×844',
+  phone: true,
+  options: { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true },
+};
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+export function launch() {
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    args: [
+      '--headless',
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+    ],
+  });
+}
+
+/** Runs cases at both sizes, with one browser for the file. Each case has a host and a browser profile of its own. */
+export function atBothSizes(cases) {
+  let browser;
+  before(async () => (browser = await launch()));
+  after(() => Promise.race([browser.close(), sleep(5_000, undefined, { ref: false })]));
+  for (const size of [desktop, phone]) {
+    describe(size.name, () => {
+      for (const [name, run, setup = {}] of cases) {
+        test(name, { timeout: 60_000 }, async () => {
+          const world = new World(setup);
+          const open = [];
+          let failed = true;
+          try {
+            await world.start();
+            const visitor = async (options) => {
+              const person = await Person.arrive(browser, world, size, options);
+              open.push(person);
+              return person;
+            };
+            await run({ world, size, visitor });
+            for (const person of open) person.check();
+            failed = false;
+          } finally {
+            if (failed) for (const person of open) await person.report(`${size.phone ? 'phone' : 'desktop'} ${name}`, world);
+            for (const person of open) await person.leave();
+            const left = await world.close();
+            if (!failed) assert.deepEqual(left, [], 'processes left running');
+          }
+        });
+      }
+    });
+  }
+}
+
+/** A person with a browser: a page, its profile, and what went wrong on it. */
+export class Person {
+  faults = [];
+  /** Console errors that belong to a case, such as a refused login. */
+  expected = [];
+
+  static async arrive(browser, world, size, options = {}) {
+    const person = new Person();
+    const { link = true, ...context } = options;
+    Object.assign(person, { world, size, context: await browser.newContext({ ...size.options, ...context }) });
+    await person.tab();
+    if (link) {
+      await person.page.goto(await world.link());
+      await person.page.locator('.head h1').waitFor();
+    }
+    return person;
+  }
+
+  /** Opens another tab of the same profile and makes it the current one. */
+  async tab() {
+    const page = await this.context.newPage();
+    page.setDefaultTimeout(15_000);
+    page.on('console', (message) => {
+      if (message.type() === 'error' || message.text().includes('Content Security Policy')) this.fault(message.text());
+    });
+    page.on('pageerror', (error) => this.fault(error.stack ?? String(error)));
+    page.on('dialog', (dialog) => {
+      this.fault(`a dialog: ${dialog.message()}`);
+      void dialog.dismiss();
+    });
+    page.on('request', (request) => {
+      const url = new URL(request.url());
+      if (url.protocol !== 'data:' && url.protocol !== 'blob:' && url.origin !== this.world.base) this.fault(`a request to ${url.href}`);
+    });
+    this.page = page;
+    return page;
+  }
+
+  fault(text) {
+    this.faults.push(text);
+  }
+
+  expect(...patterns) {
+    this.expected.push(...patterns);
+  }
+
+  check() {
+    const faults = this.faults.filter((text) => !this.expected.some((pattern) => pattern.test(text)));
+    assert.deepEqual(faults, [], 'the console is clean, and no other host is asked');
+  }
+
+  /** Closes the profile; a browser that has died does not keep the test. */
+  async leave() {
+    await Promise.race([this.context.close().catch(() => {}), sleep(5_000, undefined, { ref: false })]);
+  }
+
+  async report(name, world) {
+    const file = new URL(`../../tmp/shots/failed-${name.replace(/\W+/g, '-')}.png`, import.meta.url).pathname;
+    await this.page.screenshot({ path: file, timeout: 5_000 }).catch(() => {});
+    console.error(`${name}: ${file}\nconsole: ${this.faults.join('\n')}\nhost: ${world.output.slice(-3000)}`);
+  }
+
+  // What a person does
+
+  get composer() {
+    return this.page.locator('form.comp textarea');
+  }
+
+  /** The id of the session that is open. */
+  get session() {
+    return /\/s\/([^/]+)$/.exec(new URL(this.page.url()).pathname)?.[1] ?? '';
+  }
+
+  async chooseAgent(name) {
+    await this.page.getByRole('radio', { name }).click();
+  }
+
+  /** Opens the folder chooser and goes to a folder by writing its path. */
+  async openFolder(path) {
+    await this.page.getByRole('button', { name: 'Change' }).click();
+    await this.page.locator('.picks .opt').first().waitFor();
+    await this.page.getByLabel('Path').fill(path);
+    await this.page.getByRole('button', { name: 'Open', exact: true }).click();
+    const parent = path.slice(0, path.lastIndexOf('/'));
+    await this.page.locator('.picks .opt').first().getByText(parent.slice(-20)).waitFor();
+  }
+
+  /** Starts a session on the page for it, in the world's folder. */
+  async start(agent, text) {
+    await this.page.goto(`${this.world.base}/new`);
+    await this.chooseAgent(agent);
+    await this.openFolder(this.world.work);
+    await this.page.getByRole('button', { name: 'Use this folder' }).click();
+    await this.composer.fill(text);
+    await this.page.getByRole('button', { name: 'Send', exact: true }).click();
+    await this.page.waitForURL(/\/s\//);
+    await this.page.locator('.you').first().waitFor();
+    return this.session;
+  }
+
+  /** Opens a new session with the scripted agent, and sends its first message. */
+  async begin(text) {
+    const { id } = await this.world.call('POST', '/api/v1/sessions', { agent: 'script', cwd: this.world.work });
+    await this.page.goto(`${this.world.base}/s/${id}`);
+    await this.send(text);
+    await this.page.locator('.you').first().waitFor();
+    return id;
+  }
+
+  /** Sends, or queues where a run is under way. */
+  async send(text) {
+    await this.composer.fill(text);
+    if (this.size.phone) await this.page.getByRole('button', { name: /^(Send|Queue|Keep)$/ }).click();
+    else await this.composer.press('Enter');
+  }
+
+  /** The run is over and the composer sends again. */
+  async finished() {
+    await this.page.getByRole('button', { name: 'Send', exact: true }).waitFor({ timeout: 30_000 });
+    await this.page.locator('.say.open').waitFor({ state: 'detached' });
+  }
+
+  /** What the agent says, as the page shows it. */
+  async shown() {
+    return (await this.page.locator('.say').allTextContents()).join('');
+  }
+
+  /** The same with its structure; without the colours of code, which come when they are ready. */
+  async structure() {
+    const html = await this.page.locator('.say').evaluateAll((boxes) =>
+      boxes.map((box) => {
+        const copy = box.cloneNode(true);
+        for (const code of copy.querySelectorAll('pre')) code.textContent = code.textContent;
+        return copy.innerHTML;
+      }),
+    );
+    return html.join('\n').replace(/<!--.*?-->/g, '');
+  }
+
+  /** The open question, where it is answered at this size: docked, or in the phone's sheet. */
+  async question() {
+    if (this.size.phone) {
+      await this.page.locator('.askbar').click();
+      const sheet = this.page.locator('dialog.sheet');
+      await sheet.waitFor();
+      return sheet;
+    }
+    const ask = this.page.locator('div.ask');
+    await ask.waitFor();
+    return ask;
+  }
+
+  /** What axe finds, one line each. The page's policy keeps scripts out; a debugger's do not count as the page's. */
+  async axe() {
+    await this.page.evaluate(axe);
+    return this.page.evaluate(async () => {
+      const { violations } = await globalThis.axe.run(document, { resultTypes: ['violations'] });
+      return violations.flatMap((v) => v.nodes.map((node) => `${v.id}: ${node.target.join(' ')} ${node.any[0]?.message ?? ''}`));
+    });
+  }
+
+  async notSideways() {
+    assert.ok(await this.page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'nothing to scroll sideways');
+  }
+}
+
+/** A text without its white space: Markdown drops what stands at the end of a paragraph. */
+export const bare = (text) => text.replace(/\s+/g, '');
+
+/** A script that says n numbered words, and the text that it makes. */
+export function words(n, delay = '15ms', first = 0) {
+  const all = Array.from({ length: n }, (_, i) => `w${String(first + i).padStart(4, '0')}`);
+  return { script: all.map((word) => `say "${word} "\nsleep ${delay}`).join('\n'), text: all.join(' ') };
+}

@@ -124,8 +124,9 @@ func TestActivityIsToldNowAndThen(t *testing.T) {
 		_, last := told()
 		return last.LastEvent == s.Last()
 	})
-	if n, _ := told(); n < 2 || n > 10 || n > deltas/4 {
-		t.Errorf("%d deltas, told %d times", deltas, n)
+	took := time.Since(start)
+	if n, _ := told(); n < 2 || n > int(took/(200*time.Millisecond))+2 {
+		t.Errorf("%d deltas in %v, told %d times", deltas, took, n)
 	}
 	verified(t, s)
 }

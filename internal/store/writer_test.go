@@ -159,7 +159,7 @@ func TestCommitsAreAWindowApart(t *testing.T) {
 	wg.Wait()
 	took := time.Since(start)
 	update(t, s, Durable, func(tx *Tx) error { tx.w.hook = nil; return nil })
-	if most := int(took/commitWindow) + 3; commits > most {
+	if most := int(took/commitWindow) + int(took/activityEvery) + 3; commits > most {
 		t.Errorf("%d commits in %v, at most %d", commits, took, most)
 	}
 }

@@ -81,7 +81,7 @@ atBothSizes([
       await log.getByRole('button', { name: /^Plan/ }).click();
       await log.locator('.steps', { hasText: 'Run the tests' }).waitFor();
       await log.getByRole('button', { name: /^Ran go test/ }).click();
-      await log.getByText('ok replay 0.21s', { exact: false }).waitFor();
+      await log.locator('.out', { hasText: 'ok replay 0.21s' }).waitFor();
       // What failed stays open by itself.
       await log.locator('.card.fail', { hasText: 'backoff.go:3 unused' }).waitFor();
       const edit = log.locator('.card', { hasText: 'backoff.go' }).filter({ hasText: 'Edited' });

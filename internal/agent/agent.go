@@ -192,6 +192,15 @@ func (c *Catalogue) Get(ctx context.Context, id string) (Agent, error) {
 	return a, nil
 }
 
+// Name is what a person calls the agent with the id; it asks neither the disk
+// nor the login shell.
+func (c *Catalogue) Name(id string) string {
+	if e, ok := c.entry(id); ok {
+		return e.Name
+	}
+	return id
+}
+
 // List tells of every agent: found ones first, in a stable order. It answers
 // within six seconds and from memory for half a minute after.
 func (c *Catalogue) List(ctx context.Context) []Found {

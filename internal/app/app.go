@@ -194,6 +194,7 @@ func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 	defer stop()
 	h := &host{started: started, addr: addr, limit: c.limit, store: c.store, sessions: c.sessions, stop: stop}
 	group, gctx := errgroup.WithContext(ctx)
+	group.Go(func() error { c.catalogue.LoginEnv(gctx); return nil }) // asked before it is wanted
 	group.Go(func() error { return server.Serve(gctx, ln) })
 	group.Go(func() error { return server.ServeControl(gctx, socket, httpapi.NewControl(server, h)) })
 	group.Go(func() error { return h.sample(gctx) })

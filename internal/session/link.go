@@ -30,12 +30,15 @@ const (
 // link reads one epoch's records into the log and brings its outbox to the
 // keeper.
 type link struct {
-	w     *worker
-	m     *Manager
-	ep    store.Epoch
-	log   *slog.Logger
-	conn  *keeper.Conn
-	agent agent.Agent // asked once: the catalogue reads files
+	w    *worker
+	m    *Manager
+	ep   store.Epoch
+	log  *slog.Logger
+	conn *keeper.Conn
+
+	// agent is asked once, and not in a transaction: the first asking of a
+	// host's life waits for the login shell.
+	agent func() agent.Agent
 
 	turn   *turn // what is open in the stream; nil: read it from the store again
 	batch  []entry
@@ -56,7 +59,7 @@ type link struct {
 
 func newLink(w *worker, ep store.Epoch) *link {
 	return &link{
-		w: w, m: w.m, ep: ep, agent: w.m.agentOf(ep), offset: ep.Offset, log: w.log.With("epoch", ep.Name),
+		w: w, m: w.m, ep: ep, agent: sync.OnceValue(func() agent.Agent { return w.m.agentOf(ep) }), offset: ep.Offset, log: w.log.With("epoch", ep.Name),
 		push: make(chan struct{}, 1), written: map[uint64]time.Time{},
 	}
 }

@@ -29,6 +29,7 @@ import (
 type Agents interface {
 	Get(ctx context.Context, id string) (agent.Agent, error)
 	List(ctx context.Context) []agent.Found
+	Name(id string) string
 }
 
 // Options configures a Manager. All fields are required but those with a

@@ -31,7 +31,7 @@ func (in *interpreter) initialized(msg acp.Message) error {
 		return in.openNew()
 	}
 	params := acp.LoadSessionParams{SessionID: in.s.AgentSession, CWD: in.s.Cwd}
-	switch resumeBy(in.l.agent, res.AgentCapabilities, in.tx.Now().Sub(in.s.CreatedAt)) {
+	switch resumeBy(in.l.agent(), res.AgentCapabilities, in.tx.Now().Sub(in.s.CreatedAt)) {
 	case agent.ResumeResume:
 		return in.open(acp.MethodSessionResume, store.LineResume, params, false)
 	case agent.ResumeLoad:
@@ -116,7 +116,7 @@ func (in *interpreter) opened(kind string, msg acp.Message) error {
 			return in.openingFailed(fmt.Errorf("its answer to %s cannot be read: %w", kind, err))
 		}
 	}
-	missing := in.l.agent.LoadNeedsModes && kind == store.LineLoad && res.Modes == nil
+	missing := in.l.agent().LoadNeedsModes && kind == store.LineLoad && res.Modes == nil
 	switch {
 	case msg.Error != nil && msg.Error.Code == acp.CodeAuthRequired:
 		return in.needsLogin(msg.Error)
@@ -157,7 +157,7 @@ func (in *interpreter) opened(kind string, msg acp.Message) error {
 		}
 	}
 	asked := false
-	for _, set := range in.l.agent.Ask {
+	for _, set := range in.l.agent().Ask {
 		method, params, ok := settingRequest(set, in.s.AgentSession, res.SessionSettings)
 		if !ok {
 			continue

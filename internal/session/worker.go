@@ -339,6 +339,9 @@ func (w *worker) sweep(ep store.Epoch) bool {
 			return true
 		}
 		w.log.Error("processes of an ended agent do not go", "epoch", ep.Name, "left", len(left), "err", err)
+		if said && w.force.Load() {
+			return true // a person has seen what is left, and wants to go on
+		}
 		if !said {
 			said = true
 			text := fmt.Sprintf("%d processes of the ended agent have not gone yet%s.", len(left), names(left))
@@ -394,7 +397,7 @@ func (e ending) words(name string) string {
 
 // settle ends the epoch in the store and decides what becomes of its run.
 func (w *worker) settle(ep store.Epoch, how ending) {
-	words := how.words(w.m.agentOf(ep).Name)
+	words := how.words(w.m.Catalogue.Name(ep.Agent))
 	var fx effects
 	err := w.m.commit(w.m.ctx, store.Durable, func(tx *store.Tx) error {
 		fx = effects{}

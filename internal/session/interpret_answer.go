@@ -1,0 +1,122 @@
+package session
+
+import (
+	"encoding/json"
+	"errors"
+	"strconv"
+
+	"github.com/holdfast-dev/holdfast/internal/acp"
+	"github.com/holdfast-dev/holdfast/internal/store"
+)
+
+// response interprets the agent's answer to a line of ours.
+func (in *interpreter) response(msg acp.Message) error {
+	n, err := strconv.ParseUint(string(msg.ID), 10, 64)
+	if err != nil {
+		in.l.log.Warn("the agent answered an id that was never sent", "id", string(msg.ID))
+		return nil
+	}
+	line, err := in.tx.Line(in.ep.Name, n)
+	if errors.Is(err, store.ErrNotFound) {
+		in.l.log.Warn("the agent answered an id that was never sent", "id", n)
+		return nil
+	}
+	if err != nil || line.Answered {
+		return err
+	}
+	if err := in.tx.SetAnswered(in.ep.Name, n); err != nil {
+		return err
+	}
+	if in.ep.State == store.EpochEnding && line.Kind != store.LinePrompt {
+		return nil
+	}
+	switch line.Kind {
+	case store.LineInitialize:
+		return in.initialized(msg)
+	case store.LineNew, store.LineLoad, store.LineResume:
+		return in.opened(line.Kind, msg)
+	case store.LineOption:
+		return in.optionSet(msg)
+	case store.LinePrompt:
+		return in.prompted(line, msg)
+	}
+	return nil
+}
+
+// prompted ends the run whose prompt the agent has answered.
+func (in *interpreter) prompted(line store.Line, msg acp.Message) error {
+	if in.run.ID != line.Run {
+		return nil // ended before: an interruption that a person asked for
+	}
+	if err := in.closeText(); err != nil {
+		return err
+	}
+	// A cancel that the keeper has not begun has nothing left to stop.
+	later, err := in.tx.LinesAfter(in.ep.Name, line.N)
+	if err != nil {
+		return err
+	}
+	for _, c := range later {
+		if c.Kind == store.LineCancel && c.Run == line.Run && c.N > in.l.accepted.Load() {
+			if err := in.tx.VoidLine(in.ep.Name, c.N); err != nil {
+				return err
+			}
+		}
+	}
+	reason, detail, pause := store.EndTurn, "", false
+	switch {
+	case msg.Error != nil && msg.Error.Code == acp.CodeAuthRequired:
+		reason, detail, pause = store.Failed, "The agent needs a login: "+msg.Error.Error(), true
+		if err := appendAgentState(in.tx, in.s.ID, in.run.ID, "needs_login", in.loginHint(detail)); err != nil {
+			return err
+		}
+	case msg.Error != nil && (in.run.Cancelling || msg.Error.Code == acp.CodeRequestCancelled):
+		reason = store.Cancelled
+	case msg.Error != nil:
+		reason, detail = store.Failed, msg.Error.Error()
+		if err := appendNotice(in.tx, in.s.ID, in.run.ID, "error", "agent_error", "The agent ended the run with an error.", detail); err != nil {
+			return err
+		}
+	default:
+		var res acp.PromptResult
+		if err := json.Unmarshal(msg.Result, &res); err != nil || res.StopReason == "" {
+			detail = "The agent gave no reason for its stop."
+		} else {
+			reason = string(res.StopReason)
+		}
+	}
+	if reason == store.Cancelled && in.ep.State == store.EpochEnding && !in.run.Cancelling {
+		// It was not stopped: its agent was ended, and said so on its way out.
+		reason, detail = store.Interrupted, in.l.agent().Name+" was ended on request."
+	}
+	if reason == store.Cancelled || reason == store.Interrupted {
+		pause = true
+	}
+	in.l.w.requeued = 0
+	if in.run.Cancelling && msg.Error != nil {
+		// Hermes Agent 0.19 fails a turn that is cancelled before its first
+		// word, and takes itself for busy ever after. A new process does not.
+		in.l.log.Info("the agent failed on a cancel and is replaced", "err", msg.Error)
+		in.ep.State = store.EpochEnding
+		if err := in.tx.PutEpoch(in.ep); err != nil {
+			return err
+		}
+	}
+	if detail == "" || msg.Error == nil || msg.Error.Code != acp.CodeAuthRequired {
+		if err := appendAgentState(in.tx, in.s.ID, in.run.ID, "ready", ""); err != nil {
+			return err
+		}
+	}
+	if err := in.l.m.endRun(in.tx, in.run, reason, detail, pause, in.fx); err != nil {
+		return err
+	}
+	in.pushed = true // the next run's prompt may be there
+	return in.loadRun()
+}
+
+func (in *interpreter) loginHint(text string) string {
+	if hint := in.l.agent().Login; hint != "" {
+		return text + " " + hint
+	}
+	return text
+}

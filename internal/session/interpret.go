@@ -403,4 +403,3 @@ func (in *interpreter) currentMode(id string) error {
 	modes.CurrentModeID = id
 	return in.options(store.OptionsBody{Modes: mustJSON(modes)})
 }
-

@@ -90,4 +90,3 @@ func (in *interpreter) cancelRequest(msg acp.Message) error {
 	}
 	return nil
 }
-

@@ -110,4 +110,3 @@ func (in *interpreter) closeText() error {
 	_, err := in.tx.Append(in.s.ID, t.run, store.ItemClosed, body)
 	return err
 }
-

@@ -202,4 +202,3 @@ func (in *interpreter) closeTool(t *tool) error {
 	_, err := in.tx.Append(in.s.ID, in.run.ID, store.ItemClosed, store.ClosedBody{Item: t.item, EndedAt: &now})
 	return err
 }
-

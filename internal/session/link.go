@@ -138,18 +138,13 @@ func (l *link) compare(h keeper.Hello) error {
 	if h.In.N == 0 {
 		return nil
 	}
-	var line store.Line
-	err := l.m.Store.Update(store.Relaxed, func(tx *store.Tx) error {
-		var err error
-		line, err = tx.Line(l.ep.Name, h.In.N)
-		return err
-	})
+	lines, err := l.m.Store.Lines(l.m.ctx, l.ep.Name, h.In.N-1)
 	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return &mismatchError{fmt.Sprintf("it took line %d, which the store does not have", h.In.N)}
 	case err != nil:
 		return err
-	case line.Sum != h.In.Sum:
+	case len(lines) == 0:
+		return &mismatchError{fmt.Sprintf("it took line %d, which the store does not have", h.In.N)}
+	case lines[0].Sum != h.In.Sum:
 		return &mismatchError{fmt.Sprintf("line %d is another one", h.In.N)}
 	}
 	return nil
@@ -200,7 +195,7 @@ func (l *link) serve(ctx context.Context) (over bool, err error) {
 			if err := l.checkWritten(); err != nil {
 				l.log.Error("expire late answer", "err", err)
 			}
-			state, busy, err := l.look()
+			state, busy, err := l.look(ctx)
 			if err != nil {
 				l.log.Error("read epoch", "err", err)
 				continue
@@ -242,17 +237,9 @@ func (w *worker) setBusy(busy bool) {
 }
 
 // look reads the epoch's state and whether its session wants its agent.
-func (l *link) look() (state string, busy bool, err error) {
-	err = l.m.Store.Update(store.Relaxed, func(tx *store.Tx) error {
-		ep, err := tx.Epoch(l.ep.Name)
-		if err != nil {
-			return err
-		}
-		state = ep.State
-		_, busy, err = tx.CurrentRun(l.w.session)
-		return err
-	})
-	return state, busy || state == store.EpochStarting, err
+func (l *link) look(ctx context.Context) (state string, busy bool, err error) {
+	ep, run, err := l.m.Store.Live(ctx, l.w.session)
+	return ep.State, run.ID != "" || ep.State == store.EpochStarting, err
 }
 
 func (l *link) wakeSender() {

@@ -84,6 +84,9 @@ func (w *worker) run() {
 // look reads what there is to do: an epoch to hold, or a run that waits for
 // an agent.
 func (w *worker) look() (ep store.Epoch, run store.Run, err error) {
+	if ep, run, err = w.m.Store.Live(w.m.ctx, w.session); err != nil || ep.Name != "" || run.ID != "" {
+		return ep, run, err
+	}
 	err = w.m.Store.Update(store.Relaxed, func(tx *store.Tx) error {
 		ep, run = store.Epoch{}, store.Run{}
 		if _, err := tx.Session(w.session); errors.Is(err, store.ErrNotFound) {
@@ -176,6 +179,7 @@ func (w *worker) launch(run store.Run) {
 			w.pause(time.Second)
 		}
 		w.leavePlace()
+		w.pause(10 * time.Millisecond) // the run was stopped meanwhile; look again
 		return
 	}
 	spec := keeper.Spec{

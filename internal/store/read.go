@@ -308,6 +308,24 @@ func (s *Store) Epochs(ctx context.Context, live bool) (list []Epoch, err error)
 	return list, nil
 }
 
+// Live returns a session's epoch that has not ended and its run that is current,
+// each zero where there is none.
+func (s *Store) Live(ctx context.Context, session string) (ep Epoch, run Run, err error) {
+	err = s.view(ctx, func(q *reading) error {
+		if ep, _, err = first(queryRead(q, scanEpoch, "SELECT "+epochColumns+
+			" FROM epochs WHERE session = ? AND state <> 'ended' ORDER BY rowid DESC", session)); err != nil {
+			return err
+		}
+		run, _, err = first(queryRead(q, scanRun, "SELECT "+runColumns+
+			" FROM runs WHERE session = ? AND state = 'current' AND state <> 'ended'", session))
+		return err
+	})
+	if err != nil {
+		return Epoch{}, Run{}, fmt.Errorf("read what lives of session %s: %w", session, err)
+	}
+	return ep, run, nil
+}
+
 // Lines returns the lines of an epoch with numbers above after, void ones too.
 func (s *Store) Lines(ctx context.Context, epoch string, after uint64) (list []Line, err error) {
 	err = s.view(ctx, func(q *reading) error {

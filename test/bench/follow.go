@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -180,5 +179,3 @@ func stamps(text string) []time.Time {
 	}
 	return out
 }
-
-var errUnsupported = errors.New("not known on this system")

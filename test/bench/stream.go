@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -191,21 +190,4 @@ func bytesWritten(ctx context.Context, b *bench) error {
 	b.single("to the disk, for each delta", "B", 8000, float64(after.disk-before.disk)/float64(n), note)
 	b.single("handed to write calls, sockets too", "B", 8000, float64(after.calls-before.calls)/float64(n), "")
 	return nil
-}
-
-// written is what a process has written, in bytes: pages that it made dirty on
-// disks, and all that it handed to write calls.
-type written struct{ disk, calls int64 }
-
-func writtenBy(pid int) (written, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
-	if err != nil {
-		return written{}, fmt.Errorf("bytes written: %w: %w", errUnsupported, err)
-	}
-	var w written
-	for line := range strings.Lines(string(data)) {
-		_, _ = fmt.Sscanf(line, "write_bytes: %d", &w.disk)
-		_, _ = fmt.Sscanf(line, "wchar: %d", &w.calls)
-	}
-	return w, nil
 }

@@ -32,6 +32,7 @@ const agents = [
 const log = [];
 const sessions = new Map();
 const items = new Map();
+const runs = new Map();
 const approvals = new Map();
 const streams = new Set();
 let ids = 0;
@@ -98,7 +99,22 @@ function apply(event) {
     case 'approval.requested': add('approval', body, true); break;
     case 'approval.resolved': it.body = { ...it.body, ...rest }; it.open = false; break;
     case 'notice': add('notice', rest, false); break;
+    case 'run.queued': runs.set(body.run, { id: body.run, item: body.item, state: 'queued' }); break;
+    case 'run.started': runs.set(body.run, { id: body.run, item: body.item, state: 'current', started_at: event.at }); break;
+    case 'run.ended':
+      runs.set(body.run, { ...(runs.get(body.run) ?? { id: body.run, item: '' }), state: 'ended', reason: body.reason, detail: body.detail, ended_at: event.at });
+      break;
   }
+}
+
+/** How the runs stand that some items belong to; one of the scripted past without an end of its own ended as usual. */
+function runsOf(session, list) {
+  const s = sessions.get(session);
+  return [...new Set(list.map((item) => item.run).filter(Boolean))].map((id) => {
+    const item = list.find((each) => each.run === id && each.kind === 'user')?.id ?? '';
+    const at = list.find((each) => each.run === id).at;
+    return runs.get(id) ?? (s.run === id ? { id, item, state: 'current', started_at: at } : { id, item, state: 'ended', reason: 'end_turn', started_at: at, ended_at: at });
+  });
 }
 
 function session(agent, folder, title, ago, more = {}) {
@@ -176,9 +192,10 @@ function past() {
     ['opencode', 'home', 'What changed in router firmware 4.1'],
     ['opencode', 'src/infra', 'Grafana panel for relay p99'],
   ]) quiet(agent, folder, title, 26 * HOUR, 'Done.');
-  quiet('hermes', 'src/infra', 'Renew the wildcard certificate', 3.2 * HOUR, 'The DNS interface wants a login.', {
+  const failed = quiet('hermes', 'src/infra', 'Renew the wildcard certificate', 3.2 * HOUR, 'The DNS interface wants a login.', {
     fixed: 'failed', state: 'failed', reason: 'no login for the DNS API',
   });
+  emit(failed, 'run.ended', { run: itemsOf(failed)[0].run, reason: 'error', detail: 'There is no login for the DNS API.' }, itemsOf(failed)[0].run, now - 3.2 * HOUR);
   quiet('claude', 'src/courier', 'Release notes for 2.8', 2.6 * HOUR, RICH);
   interrupted(now);
   quiet('hermes', 'src', 'Nightly dependency report', 2 * HOUR, 'Three upgrades are worth a look.');
@@ -186,6 +203,8 @@ function past() {
   const qi = ask(queued, 'rq1', 'Rename tenant_id to account_id everywhere', now - 3 * MIN);
   const qj = ask(queued, 'rq2', 'Then run the migration on a copy', now - 2 * MIN);
   Object.assign(sessions.get(queued), { queued: 2, queue: [{ run: 'rq1', item: qi }, { run: 'rq2', item: qj }] });
+  emit(queued, 'run.queued', { run: 'rq1', item: qi }, 'rq1');
+  emit(queued, 'run.queued', { run: 'rq2', item: qj }, 'rq2');
   emit(queued, 'queue.changed', { paused: true, queue: sessions.get(queued).queue });
   changed(queued);
   for (const [agent, folder, title, ago] of [
@@ -402,7 +421,7 @@ const problem = (status, code, title, detail) => [status, { type: 'about:blank',
 const messages = new Map();
 const routes = [
   ['GET', /^\/health$/, () => [200, { status: 'ok', version: '0.4.1', uptime_s: 19_320, sessions: sessions.size }]],
-  ['GET', /^\/api\/v1\/me$/, () => [200, { name: 'MacBook, Firefox', kind: 'browser', version: '0.4.1' }]],
+  ['GET', /^\/api\/v1\/me$/, () => [200, { name: 'MacBook, Firefox', kind: 'cookie', version: '0.4.1', host: 'mini' }]],
   ['POST', /^\/api\/v1\/logout$/, () => ((loggedIn = false), [204])],
   ['GET', /^\/api\/v1\/devices$/, () => [200, { devices: [
     { id: 'd1', kind: 'cookie', name: 'MacBook, Firefox', last_used: new Date().toISOString(), current: true },
@@ -440,7 +459,8 @@ const routes = [
     if (!sessions.has(m[1])) return problem(404, 'session_not_found', 'There is no such session', 'It may have been deleted.');
     const before = Number(q.get('before')) || Infinity;
     const all = itemsOf(m[1]).filter((item) => item.seq < before);
-    return [200, { items: all.slice(-(Number(q.get('limit')) || 50)), cursor: cursor(), seq: sessions.get(m[1]).seq }];
+    const page = all.slice(-(Number(q.get('limit')) || 50));
+    return [200, { items: page, runs: runsOf(m[1], page), cursor: cursor(), seq: sessions.get(m[1]).seq, more: page.length < all.length }];
   }],
   ['GET', /^\/api\/v1\/sessions\/([^/]+)\/events$/, (m, q) => {
     const after = Number(q.get('after')) || 0;

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { emptyView, fold, fromSnapshot, withOlder, withTail } from './fold';
-import type { Item, LogEvent } from './types';
+import type { Item, ItemsPage, LogEvent, Run } from './types';
 
 const S = 's1';
 
@@ -89,10 +89,9 @@ describe('fold', () => {
       ),
     );
     expect(view.queue).toEqual([{ run: 'r3', item: 'u3' }]);
-    expect(view.paused).toBe(true);
-    expect(view.agent).toEqual({ state: 'busy', text: 'thinking' });
+    expect(view.agent).toEqual({ state: 'busy', text: 'thinking', at: '2026-11-24T12:00:03.000Z', seq: 4 });
     expect(view.options).toEqual({ modes: { currentModeId: 'ask' }, models: { currentModelId: 'm' } });
-    expect(view.usage).toEqual({ used: 1, size: 2, cost: null });
+    expect(view.usage).toEqual({ used: 1, size: 2, cost: null, seq: 7 });
   });
 
   it('drops what it has, what is of another session, and knows a gap', () => {
@@ -131,17 +130,40 @@ describe('fold', () => {
 describe('snapshots', () => {
   const item = (id: string, n: number): Item => ({ id, session: S, run: 'r', kind: 'user', seq: n, at: '', open: false, body: { text: id } });
 
-  it('put older pages before, once', () => {
-    const view = withOlder(fromSnapshot(S, { items: [item('c', 3)], cursor: 'x', seq: 3 }), [item('a', 1), item('b', 2), item('c', 3)]);
+  const page = (seq: number, items: Item[], runs: Run[] = []): ItemsPage => ({ items, runs, cursor: 'x', seq });
+  const run = (id: string, state: Run['state'], more: Partial<Run> = {}): Run => ({ id, item: `u${id}`, state, ...more });
+
+  it('put older pages before, once, and keep what is known of runs', () => {
+    const newest = fromSnapshot(S, page(3, [item('c', 3)], [run('r2', 'ended', { reason: 'cancelled' })]));
+    const view = withOlder(newest, page(9, [item('a', 1), item('b', 2), item('c', 3)], [run('r1', 'ended', { reason: 'refusal' }), run('r2', 'current')]));
     expect(view.items.map((each) => each.id)).toEqual(['a', 'b', 'c']);
+    expect(view.runs).toMatchObject({ r1: { reason: 'refusal' }, r2: { state: 'ended' } });
+    expect(view.seq).toBe(3);
   });
 
-  it('learn of runs from the tail and leave the items alone', () => {
-    const events = log(['text.delta', { item: 'a', text: 'x' }], ['run.ended', { run: 'r1', reason: 'interrupted', detail: 'killed' }]);
-    const view = withTail(fromSnapshot(S, { items: [], cursor: 'x', seq: 2 }), events);
+  it('say how runs stand and what is queued, and events go on from there', () => {
+    const ended = run('r1', 'ended', { reason: 'interrupted', detail: 'killed', started_at: 'a', ended_at: 'b' });
+    const view = fromSnapshot(S, page(2, [], [ended, run('r2', 'current'), run('r3', 'queued'), run('r4', 'queued')]));
+    expect(view.runs.r1).toEqual(ended);
+    expect(view.queue).toEqual([{ run: 'r3', item: 'ur3' }, { run: 'r4', item: 'ur4' }]);
+    const events = log(['x', {}], ['x', {}], ['run.started', { run: 'r2' }], ['run.ended', { run: 'r3', reason: 'cancelled' }], ['run.queued', { run: 'r2', item: 'ur2' }]);
+    const started = fold(view, events.slice(0, 4));
+    expect(started.runs.r2).toMatchObject({ item: 'ur2', state: 'current', started_at: '2026-11-24T12:00:02.000Z' });
+    expect(started.queue.map((entry) => entry.run)).toEqual(['r4']);
+    // Its agent died before it began: it waits again.
+    expect(fold(started, events).runs.r2).toEqual(run('r2', 'queued', { started_at: undefined }));
+  });
+
+  it('learn from the tail what was said last of the agent and the usage, no older than what they know', () => {
+    const events = log(['agent.state', { state: 'starting' }], ['usage', { used: 1, size: 9 }], ['agent.state', { state: 'starting', text: 'Waiting for a place' }], ['text.delta', { item: 'a', text: 'x' }]);
+    const view = withTail(fromSnapshot(S, page(4, [])), events);
     expect(view.items).toEqual([]);
-    expect(view.runs.r1).toMatchObject({ state: 'ended', reason: 'interrupted', detail: 'killed' });
-    expect(view.seq).toBe(2);
+    expect(view.agent).toMatchObject({ state: 'starting', text: 'Waiting for a place', seq: 3 });
+    expect(view.usage).toEqual({ used: 1, size: 9, seq: 2 });
+    const later = fold(view, [{ ...events[0]!, seq: 5, body: { state: 'ready' } }]);
+    expect(withTail(later, events).agent).toMatchObject({ state: 'ready', text: '' });
+    // A snapshot that is read again keeps it.
+    expect(fromSnapshot(S, page(8, []), later).agent).toBe(later.agent);
   });
 });
 

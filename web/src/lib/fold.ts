@@ -9,22 +9,12 @@ import type {
   LogEvent,
   NoticeBody,
   PlanEntry,
+  Run,
   ToolBody,
   TextContent,
   ToolContent,
   UserBody,
 } from './types';
-
-export interface RunView {
-  id: string;
-  /** The message that it answers, where known. */
-  item: string;
-  state: 'queued' | 'running' | 'ended';
-  startedAt?: string;
-  endedAt?: string;
-  reason?: string;
-  detail?: string;
-}
 
 export interface QueueEntry {
   run: string;
@@ -40,7 +30,17 @@ export interface AgentOptions {
   commands?: unknown;
 }
 
+/** What the log said last of the agent. */
+export interface AgentWords {
+  state: string;
+  /** Why, or for what it waits; '' where the state says all. */
+  text: string;
+  at: string;
+  seq: number;
+}
+
 export interface Usage {
+  seq: number;
   used?: number;
   size?: number;
   cost?: { amount: number; currency: string } | number | null;
@@ -51,12 +51,11 @@ export interface View {
   /** Of the last event that is in; events up to it are dropped. */
   seq: number;
   items: Item[];
-  /** Runs that this client saw queued, started or ended. */
-  runs: Record<string, RunView>;
-  /** null until the log says: a snapshot does not hold the queue. */
-  queue: QueueEntry[] | null;
-  paused: boolean | null;
-  agent: { state: string; text?: string } | null;
+  /** The runs that the items belong to. */
+  runs: Record<string, Run>;
+  /** The runs that wait behind the one that is next or under way, first to go first. */
+  queue: QueueEntry[];
+  agent: AgentWords | null;
   options: AgentOptions;
   usage: Usage | null;
   /** Rises with each item that is finished; the difference of two values is "3 new". */
@@ -71,8 +70,7 @@ export function emptyView(session: string): View {
     seq: 0,
     items: [],
     runs: {},
-    queue: null,
-    paused: null,
+    queue: [],
     agent: null,
     options: {},
     usage: null,
@@ -82,36 +80,53 @@ export function emptyView(session: string): View {
 }
 
 /** A view of a snapshot. What only events tell is carried over from the view of before, if there is one. */
-export function fromSnapshot(session: string, page: ItemsPage, before?: View): View {
-  const view = before ? { ...before } : emptyView(session);
-  view.seq = page.seq;
-  view.gap = false;
-  view.items = page.items;
-  if (before && before.seq !== page.seq) {
-    view.queue = null;
-    view.paused = null;
-  }
-  return view;
+export function fromSnapshot(session: string, page: ItemsPage, before: View = emptyView(session)): View {
+  const waits = page.runs.filter((run) => run.state === 'queued');
+  return {
+    ...before,
+    seq: page.seq,
+    gap: false,
+    items: page.items,
+    runs: byId(page.runs),
+    queue: waits.map((run) => ({ run: run.id, item: run.item })),
+  };
 }
 
 /**
- * The view with what a snapshot of items does not say, from the last events before it: how runs began and ended, the
- * queue, the agent's state, the usage. Items are left alone, they hold these events already.
+ * The view with what no snapshot holds and only events before it tell: what was said last of the agent, and the usage.
+ * What the view knows of later is kept.
  */
 export function withTail(view: View, tail: LogEvent[]): View {
-  const draft = new Draft(view);
+  const next = { ...view };
   for (const event of tail) {
-    if (event.session === view.session && event.seq <= view.seq && TAIL_KINDS.has(event.kind)) draft.apply(event);
+    if (event.session !== view.session) continue;
+    if (event.kind === 'agent.state' && event.seq > (next.agent?.seq ?? 0)) next.agent = agentWords(event);
+    if (event.kind === 'usage' && event.seq > (next.usage?.seq ?? 0)) next.usage = usage(event);
   }
-  return draft.view;
+  return next;
 }
 
-const TAIL_KINDS = new Set(['run.queued', 'run.started', 'run.ended', 'queue.changed', 'agent.state', 'agent.options', 'usage']);
-
 /** The view with an older page put before what it has. */
-export function withOlder(view: View, older: Item[]): View {
+export function withOlder(view: View, older: ItemsPage): View {
   const have = new Set(view.items.map((item) => item.id));
-  return { ...view, items: [...older.filter((item) => !have.has(item.id)), ...view.items] };
+  return {
+    ...view,
+    items: [...older.items.filter((item) => !have.has(item.id)), ...view.items],
+    runs: { ...byId(older.runs), ...view.runs },
+  };
+}
+
+function byId(runs: Run[]): Record<string, Run> {
+  return Object.fromEntries(runs.map((run) => [run.id, run]));
+}
+
+function agentWords(event: LogEvent): AgentWords {
+  const body = event.body as { state?: unknown; text?: unknown };
+  return { state: String(body.state), text: typeof body.text === 'string' ? body.text : '', at: event.at, seq: event.seq };
+}
+
+function usage(event: LogEvent): Usage {
+  return { ...(event.body as Usage), seq: event.seq };
 }
 
 /** The view after these events, which are in the order of the log. */
@@ -180,34 +195,25 @@ class Draft {
         break;
       }
       case 'run.queued':
-        this.run(String(body.run), { state: 'queued', item: String(body.item ?? '') });
+        // A prompt that surely was not begun goes back to the queue: what was said of its start is void.
+        this.run(body, { state: 'queued', started_at: undefined });
         break;
-      case 'run.started': {
-        const run = String(body.run);
-        this.run(run, { state: 'running', item: String(body.item ?? ''), startedAt: event.at });
-        if (this.view.queue) this.view.queue = this.view.queue.filter((entry) => entry.run !== run);
+      case 'run.started':
+        this.run(body, { state: 'current', started_at: event.at });
         break;
-      }
-      case 'run.ended': {
-        const run = String(body.run);
-        this.run(run, {
+      case 'run.ended':
+        this.run(body, {
           state: 'ended',
-          endedAt: event.at,
+          ended_at: event.at,
           reason: body.reason as string | undefined,
           detail: body.detail as string | undefined,
         });
-        if (this.view.queue) this.view.queue = this.view.queue.filter((entry) => entry.run !== run);
         break;
-      }
       case 'queue.changed':
-        this.view.paused = Boolean(body.paused);
         this.view.queue = (body.queue ?? []) as QueueEntry[];
         break;
       case 'agent.state':
-        this.view.agent = {
-          state: String(body.state),
-          text: (body.text ?? body.detail) as string | undefined,
-        };
+        this.view.agent = agentWords(event);
         break;
       case 'agent.options': {
         const options: Record<string, unknown> = { ...this.view.options };
@@ -218,7 +224,7 @@ class Draft {
         break;
       }
       case 'usage':
-        this.view.usage = body as Usage;
+        this.view.usage = usage(event);
         break;
       case 'notice':
         this.add(event, 'notice', without(body, 'item') as unknown as NoticeBody, false);
@@ -300,11 +306,13 @@ class Draft {
     item.body = { ...item.body, ...changes } as never;
   }
 
-  private run(id: string, changes: Partial<RunView>): void {
-    const had = this.view.runs[id] ?? { id, item: '', state: 'queued' };
-    const next: RunView = { ...had, ...changes };
-    if (!next.item) next.item = had.item;
+  private run(body: Record<string, unknown>, changes: Partial<Run>): void {
+    const id = String(body.run);
+    const had: Run = this.view.runs[id] ?? { id, item: '', state: 'queued' };
+    const next: Run = { ...had, ...changes };
+    if (typeof body.item === 'string' && body.item) next.item = body.item;
     this.view.runs = { ...this.view.runs, [id]: next };
+    if (next.state !== 'queued') this.view.queue = this.view.queue.filter((entry) => entry.run !== id);
   }
 }
 

@@ -3,13 +3,13 @@
 
 import type { View } from './fold';
 import { toolRuns } from './tools';
-import type { Item, SessionRow, ToolItem, UserItem } from './types';
+import type { Item, Run, ToolItem, UserItem } from './types';
 
 export type Row =
   /** removed: a message that was taken out of the queue; no agent heard it. */
   | { key: string; kind: 'item'; item: Item; live: boolean; removed?: boolean }
   | { key: string; kind: 'group'; items: ToolItem[]; live: boolean }
-  | { key: string; kind: 'end'; run: string; reason: string; detail: string; at: string; question: UserItem | null };
+  | { key: string; kind: 'end'; run: Run; question: UserItem | null; /** The agent wrote nothing. */ empty: boolean };
 
 export interface Transcript {
   rows: Row[];
@@ -22,21 +22,28 @@ export interface Transcript {
 /** Ends that need no word: the answer itself is the end. */
 const ORDINARY = new Set(['end_turn', '']);
 
-export function transcript(view: View, session: SessionRow | null): Transcript {
-  const all = queued(view, session);
-  // What waits only for its agent to start stands in the transcript already: nothing else comes before it.
-  const paused = session?.paused ?? view.paused ?? false;
-  const next = !session?.run && !paused && all[0] ? all[0] : null;
-  const queue = next ? all.slice(1) : all;
-  const current = session?.run || next?.run || '';
+export function transcript(view: View): Transcript {
+  const users = view.items.filter((item): item is UserItem => item.kind === 'user');
+  const messageOf = new Map(users.map((item) => [item.id, item]));
+  const queue = view.queue.flatMap((entry) => {
+    const item = messageOf.get(entry.item);
+    return item ? [{ run: entry.run, item }] : [];
+  });
   const waiting = new Set(queue.map((entry) => entry.item.id));
+  // What waits only for its agent to start stands in the transcript already: nothing else comes before it.
+  const waits = Object.values(view.runs).findLast((run) => run.state !== 'ended' && !run.started_at && !waiting.has(run.item));
+  const under = Object.values(view.runs).findLast((run) => run.state === 'current' && run.started_at);
+  const next = under ? null : (messageOf.get(waits?.item ?? '') ?? null);
+  const current = under?.id ?? next?.run ?? '';
   const items = inReadingOrder(view.items, waiting);
 
   const lastOfRun = new Map<string, number>();
   const question = new Map<string, UserItem>();
+  const answered = new Set<string>();
   items.forEach((item, i) => {
     if (item.run) lastOfRun.set(item.run, i);
     if (item.kind === 'user' && item.run) question.set(item.run, item);
+    if (item.kind !== 'user' && item.kind !== 'notice') answered.add(item.run);
   });
 
   const rows: Row[] = [];
@@ -47,29 +54,28 @@ export function transcript(view: View, session: SessionRow | null): Transcript {
     group = [];
   };
   items.forEach((item, i) => {
+    const end = endOf(view, item.run);
     if (item.kind === 'tool' && foldable(item)) {
       group.push(item);
-    } else {
+    } else if (!(item.kind === 'notice' && end?.detail === item.body.text && !item.body.detail)) {
+      // A notice that says what the end says is said once.
       flush();
       const removed = item.kind === 'user' && neverRan(view, items, item);
       rows.push({ key: item.id, kind: 'item', item, live: item.run === current && current !== '', removed });
       if (removed) return;
     }
-    if (item.run && lastOfRun.get(item.run) === i) {
-      const end = endOf(view, session, item.run, items, i);
-      if (end) {
-        flush();
-        rows.push({ ...end, key: `e${item.run}`, kind: 'end', run: item.run, question: question.get(item.run) ?? null });
-      }
+    if (end && lastOfRun.get(item.run) === i) {
+      flush();
+      rows.push({ key: `e${end.id}`, kind: 'end', run: end, question: question.get(end.id) ?? null, empty: !answered.has(end.id) });
     }
   });
   flush();
-  return { rows, queue, next: next?.item ?? null };
+  return { rows, queue, next };
 }
 
 function neverRan(view: View, items: Item[], message: UserItem): boolean {
   const run = view.runs[message.run];
-  if (!run || run.state !== 'ended' || run.reason !== 'cancelled' || run.startedAt) return false;
+  if (!run || run.state !== 'ended' || run.reason !== 'cancelled' || run.started_at) return false;
   return !items.some((item) => item.run === message.run && item.id !== message.id);
 }
 
@@ -77,44 +83,10 @@ function foldable(item: ToolItem): boolean {
   return (item.body.kind === 'read' || item.body.kind === 'search') && item.body.status === 'completed' && !item.open;
 }
 
-/**
- * How a run ended. The log tells it for runs whose end this client saw; for the last one of a snapshot the session's
- * row does.
- */
-function endOf(view: View, session: SessionRow | null, run: string, items: Item[], i: number) {
-  const seen = view.runs[run];
-  if (seen) {
-    if (seen.state !== 'ended' || ORDINARY.has(seen.reason ?? '')) return null;
-    return { reason: seen.reason!, detail: seen.detail ?? '', at: seen.endedAt ?? '' };
-  }
-  if (!session || session.run === run) return null;
-  const isLast = !items.slice(i + 1).some((item) => item.run && item.run !== run);
-  if (!isLast) return null;
-  if (session.state === 'interrupted') return { reason: 'interrupted', detail: '', at: '' };
-  if (session.state === 'failed') return { reason: 'error', detail: '', at: '' };
-  if (session.reason && !ORDINARY.has(session.reason) && /^[a-z_]+$/.test(session.reason)) {
-    return { reason: session.reason, detail: '', at: '' };
-  }
-  return null;
-}
-
-function queued(view: View, session: SessionRow | null): { run: string; item: UserItem }[] {
-  const users = view.items.filter((item): item is UserItem => item.kind === 'user');
-  if (view.queue) {
-    const byId = new Map(users.map((item) => [item.id, item]));
-    return view.queue.flatMap((entry) => {
-      const item = byId.get(entry.item) ?? users.find((user) => user.run === entry.run);
-      return item ? [{ run: entry.run, item }] : [];
-    });
-  }
-  // A snapshot does not hold the queue, only its length: it is the newest messages whose run has nothing yet.
-  const n = session?.queued ?? 0;
-  if (n === 0) return [];
-  const begun = new Set(view.items.filter((item) => item.kind !== 'user').map((item) => item.run));
-  const idle = users.filter(
-    (item) => item.run && item.run !== session?.run && !begun.has(item.run) && view.runs[item.run]?.state !== 'ended',
-  );
-  return idle.slice(-n).map((item) => ({ run: item.run, item }));
+/** The run, if it ended in a way that needs a word. */
+function endOf(view: View, id: string): Run | null {
+  const run = view.runs[id];
+  return run?.state === 'ended' && !ORDINARY.has(run.reason ?? '') ? run : null;
 }
 
 /**

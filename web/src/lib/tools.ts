@@ -88,7 +88,7 @@ export function outputOf(tool: ToolBody): string {
     else if (content.type === 'resource_link') parts.push(content.uri ?? '');
     else parts.push(`(${content.type}${content.mimeType ? `, ${content.mimeType}` : ''})`);
   }
-  return stripAnsi(parts.filter((part) => part !== '').join('\n')).replace(/\s+$/, '');
+  return plainText(parts.filter((part) => part !== '').join('\n')).replace(/\s+$/, '');
 }
 
 /** A text without the one fence that encloses it. */
@@ -97,7 +97,8 @@ export function unfence(text: string): string {
   return match ? match[2]! : text;
 }
 
-function stripAnsi(text: string): string {
+/** Without the colours and moves that are meant for a terminal. */
+export function plainText(text: string): string {
   // eslint-disable-next-line no-control-regex
   return text.replace(/\u001b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)|[@-Z\\-_])/g, '').replace(/\r\n/g, '\n');
 }

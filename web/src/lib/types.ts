@@ -36,6 +36,8 @@ export interface Me {
   name: string;
   kind?: string;
   version?: string;
+  /** The machine's name. */
+  host?: string;
   /** A password is set. */
   password?: boolean;
 }
@@ -169,8 +171,25 @@ export type ApprovalItem = ItemBase<'approval', Approval>;
 export type NoticeItem = ItemBase<'notice', NoticeBody>;
 export type Item = UserItem | AssistantItem | ThoughtItem | ToolItem | PlanItem | ApprovalItem | NoticeItem;
 
+/** How a run stands: one prompt turn. */
+export interface Run {
+  id: string;
+  /** The message that it answers. */
+  item: string;
+  /** current: next to go, or under way once it has started_at. */
+  state: 'queued' | 'current' | 'ended';
+  /** How it ended. */
+  reason?: string;
+  /** Why, in words. */
+  detail?: string;
+  started_at?: string;
+  ended_at?: string;
+}
+
 export interface ItemsPage {
   items: Item[];
+  /** Those that the items belong to, in the order of the queue. */
+  runs: Run[];
   cursor: string;
   seq: number;
   /** There may be older items. */

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { diffFile } from './diff';
 import { compact, dayGroup, duration, listTime, relativePath, shortPath, stopwatch, tileOf } from './format';
 import { argumentsOf, exitCode, outputOf, toolWords } from './tools';
-import { approvalQuestion, approvalVerb, stateWords } from './words';
+import { approvalQuestion, approvalVerb, stateWords, waitWords } from './words';
 import type { Approval, SessionRow, ToolBody } from './types';
 
 const tool = (more: Partial<ToolBody>): ToolBody => ({ tool_call_id: 't', title: 'A title', kind: 'other', status: 'completed', ...more });
@@ -89,10 +89,21 @@ describe('words', () => {
     expect(stateWords(row({})).line).toBe('');
   });
 
+  it('says why a message waits', () => {
+    expect(waitWords('Codex', 'starting', '')).toBe('Codex is starting');
+    expect(waitWords('Codex', 'starting', 'Waiting for a place: all 2 are in use.')).toBe('Waiting for a place: all 2 are in use.');
+    expect(waitWords('Codex', 'ending', '')).toBe('Codex is ending, then it starts anew');
+    expect(waitWords('Codex', 'ended', 'It was killed.')).toBe('It was killed. Codex starts anew');
+    expect(waitWords('Codex', 'ready', '')).toBe('Waits for Codex');
+    expect(stateWords(row({ state: 'failed', agent_state: 'needs_login', reason: 'error' })).line).toBe('Needs a login');
+  });
+
   it('says an answer, and that expired is not denied', () => {
     expect(approvalVerb(asked({ state: 'answered', chosen: 'o' }))).toBe('Allowed once');
     expect(approvalVerb(asked({ state: 'answered', chosen: 'n' }))).toBe('Denied');
-    expect(approvalVerb(asked({ state: 'expired' }))).toBe('Expired');
+    expect(approvalVerb(asked({ state: 'expired', at: '2026-11-24T12:00:00.000Z', expires_at: '2026-11-24T12:00:59.998Z' }))).toBe('Expired, not answered in 60 s');
+    expect(approvalVerb(asked({ state: 'expired' }))).toBe('Expired, not answered in time');
+    expect(approvalVerb(asked({ state: 'expired', chosen: 'o' }))).toBe('Expired, answered too late');
     expect(approvalQuestion(asked({ detail: { diff: [{ path: 'x', new: '' }] } }))).toBe('Make this change?');
     expect(approvalQuestion(asked({ title: 'Send mail' }))).toBe('Send mail?');
   });

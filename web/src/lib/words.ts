@@ -1,6 +1,6 @@
 // The words for states and ends, the same on every page.
 
-import { plural, relativePath } from './format';
+import { plural, relativePath, stopwatch } from './format';
 import type { Approval, SessionRow } from './types';
 
 export interface StateWords {
@@ -16,6 +16,8 @@ export function stateWords(row: SessionRow, question?: Approval): StateWords {
     case 'waiting':
       return { name: 'Waiting for you', line: row.waiting > 1 ? `Asks ${row.waiting} questions` : asks(question), tone: 'wait' };
     case 'failed':
+      if (row.agent_state === 'needs_login') return { name: 'Failed', line: 'Needs a login', tone: 'bad' };
+      if (row.agent_state === 'missing') return { name: 'Failed', line: 'Failed: its agent is missing', tone: 'bad' };
       return { name: 'Failed', line: withReason('Failed', row.reason), tone: 'bad' };
     case 'interrupted':
       return { name: 'Interrupted', line: withReason('Interrupted', row.reason), tone: 'bad' };
@@ -41,6 +43,21 @@ function withReason(state: string, reason?: string): string {
   return reason?.includes(' ') ? `${state}: ${reason}` : state;
 }
 
+/** Why a message waits for its agent: the host's own words where it has some. */
+export function waitWords(agent: string, state: string, text: string): string {
+  switch (state) {
+    case '':
+    case 'starting':
+      return text || `${agent} is starting`;
+    case 'ending':
+      return text || `${agent} is ending, then it starts anew`;
+    case 'ended':
+      return text ? `${text} ${agent} starts anew` : `${agent} starts anew`;
+    default:
+      return text || `Waits for ${agent}`;
+  }
+}
+
 export function endWords(reason: string): { title: string; tone: 'bad' | 'wait' | '' } {
   switch (reason) {
     case 'cancelled':
@@ -62,7 +79,7 @@ export function endWords(reason: string): { title: string; tone: 'bad' | 'wait' 
 
 export function approvalVerb(approval: Approval): string {
   if (approval.state === 'pending') return 'Asked';
-  if (approval.state === 'expired') return 'Expired';
+  if (approval.state === 'expired') return `Expired, ${whyExpired(approval)}`;
   if (approval.state === 'cancelled') return 'Cancelled';
   const option = approval.options.find((each) => each.id === approval.chosen);
   switch (option?.kind) {
@@ -77,6 +94,14 @@ export function approvalVerb(approval: Approval): string {
     default:
       return option ? `Answered: ${option.name}` : 'Answered';
   }
+}
+
+/** Expired is not denied: the agent's own deadline ran out. */
+function whyExpired(approval: Approval): string {
+  if (approval.chosen) return 'answered too late';
+  if (!approval.expires_at) return 'not answered in time';
+  const seconds = Math.round((Date.parse(approval.expires_at) - Date.parse(approval.at)) / 1000);
+  return `not answered in ${seconds <= 120 ? `${seconds} s` : stopwatch(seconds * 1000)}`;
 }
 
 /** What the question is about, in one line. */

@@ -465,7 +465,7 @@ export class App {
   // What is shown
 
   get host(): string {
-    return location.hostname;
+    return this.me?.host || location.hostname;
   }
 
   rowOf(id: string): SessionRow | null {

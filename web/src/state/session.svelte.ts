@@ -6,8 +6,8 @@ import { readJSON, write } from '../lib/storage';
 import type { ItemsPage, LogEvent } from '../lib/types';
 
 const PAGE = 100;
-/** How many of the last events tell what a snapshot of items does not. */
-const TAIL = 200;
+/** So many of the last events tell what was said last of the agent: few come after it while it has to be said. */
+const TAIL = 100;
 
 interface Seen {
   seq: number;
@@ -50,14 +50,14 @@ export class OpenSession {
     this.early = [];
     try {
       const page = await get<ItemsPage>(`${this.path}/items?limit=${PAGE}`, abort.signal);
-      const tail = await this.tail(page.seq, abort.signal);
       if (abort.signal.aborted) return;
-      this.view = withTail(fromSnapshot(this.id, page, this.loaded ? this.view : undefined), tail);
+      this.view = fromSnapshot(this.id, page, this.view);
       this.hasOlder = page.more ?? page.items.length >= PAGE;
       this.problem = null;
       this.loaded = true;
       this.loading = null;
       this.apply(this.early);
+      void this.recall(page.seq);
     } catch (error) {
       if (abort.signal.aborted) return;
       const problem = error instanceof Problem ? error : new Problem(0, 'unknown', 'The session did not load', '');
@@ -67,13 +67,13 @@ export class OpenSession {
     }
   }
 
-  private async tail(seq: number, signal: AbortSignal): Promise<LogEvent[]> {
+  /** Learns from the last events before seq what no snapshot holds: why the agent does not come, how full its context is. */
+  private async recall(seq: number): Promise<void> {
     try {
-      const after = Math.max(0, seq - TAIL);
-      return (await get<{ events: LogEvent[] }>(`${this.path}/events?after=${after}&limit=${TAIL}`, signal)).events ?? [];
+      const page = await get<{ events: LogEvent[] }>(`${this.path}/events?after=${Math.max(0, seq - TAIL)}&limit=${TAIL}`);
+      this.view = withTail(this.view, page.events);
     } catch {
-      // The transcript stands without it: only the end of the last run has fewer words.
-      return [];
+      // The transcript stands without it, and the next event of each kind says it anew.
     }
   }
 
@@ -88,7 +88,7 @@ export class OpenSession {
     this.loadingOlder = true;
     try {
       const page = await get<ItemsPage>(`${this.path}/items?limit=${PAGE}&before=${first.seq}`);
-      this.view = withOlder(this.view, page.items);
+      this.view = withOlder(this.view, page);
       this.hasOlder = page.more ?? page.items.length >= PAGE;
     } catch (error) {
       if (error instanceof Problem) this.onError(error);
@@ -128,8 +128,9 @@ export class OpenSession {
     this.stoppingAt = 0;
   }
 
-  endAgent(): Promise<unknown> {
-    return post(`${this.path}/agent/end`);
+  /** force gives up on processes of the agent that do not end. */
+  endAgent(force = false): Promise<unknown> {
+    return post(`${this.path}/agent/end`, { force });
   }
 
   unqueue(run: string): Promise<unknown> {

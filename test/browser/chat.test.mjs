@@ -169,10 +169,16 @@ atBothSizes([
     },
   ],
   [
-    'a permission that is answered in one tab closes in the other',
+    'a permission that is answered in one place closes in another tab and on another device',
     async ({ size, world, visitor }) => {
       const one = await visitor();
       const id = await one.begin('say "May I? "\nask q1 "Deploy" make deploy\nsay " Done."');
+      const first = one.page;
+      const tab = await one.tab();
+      await tab.goto(`${world.base}/s/${id}`);
+      const open = size.phone ? '.askbar' : 'div.ask';
+      await tab.locator(open).waitFor();
+      one.page = first;
       const two = await visitor();
       await two.page.goto(`${world.base}/s/${id}`);
       const here = await one.question();
@@ -183,8 +189,10 @@ atBothSizes([
         await person.page.getByRole('log').getByText('Allowed once').waitFor();
         await person.finished();
         assert.equal(bare(await person.shown()), bare('May I? [answer q1: allow_once] Done.'));
-        assert.equal(await person.page.locator(size.phone ? '.askbar' : 'div.ask').count(), 0);
+        assert.equal(await person.page.locator(open).count(), 0);
       }
+      await tab.getByRole('log').getByText('Allowed once').waitFor();
+      assert.equal(await tab.locator(open).count(), 0);
       assert.equal(world.heard('"outcome":"selected"').length, 1);
     },
   ],

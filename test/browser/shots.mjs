@@ -68,6 +68,8 @@ async function dress(page, text = 'All clients retry in the same second after an
 const scenes = {
   login: async (person) => {
     await person.context.clearCookies();
+    // Another address of the same page would not load it again.
+    await person.page.goto('about:blank');
     await person.page.goto(`${person.world.base}/#link=used-already`);
     await person.page.locator('#login-note > span').waitFor();
   },

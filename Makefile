@@ -11,7 +11,7 @@ GOLANGCI         := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)/golangci-lint
 # Where one test needs more than a few seconds it stands in a folder of its own.
 UNIT := ./cmd/... ./internal/... ./test/agent/... ./test/layout/... ./test/mockmodel/... ./web/...
 
-.PHONY: run build test test-go test-e2e test-browser test-real lint lint-go lint-web check bench web shots tools
+.PHONY: run build test test-go test-e2e test-browser test-real test-race lint lint-go lint-web check bench web shots tools
 
 run: build
 	exec bin/holdfast up
@@ -52,7 +52,13 @@ lint-web: web/node_modules
 	cd web && npm run check
 	.ci/web-dist
 
-check: lint test test-real
+# The host itself under the race detector, in the tests where most happens at
+# once. All of them take eight minutes so.
+test-race:
+	HOLDFAST_TEST_KILLS=30 $(GO) test -race -timeout 10m \
+		-run 'TestRandomKills|TestApprovalOverTwoRestarts|TestCancelPauses|TestEviction|TestSecondSession|TestKeeperKilled$$' ./test/e2e/
+
+check: lint test test-race test-real
 
 # The figures of docs/performance.md; printed, never asserted.
 bench:

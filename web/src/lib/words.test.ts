@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { diffFile } from './diff';
 import { compact, dayGroup, duration, listTime, relativePath, shortPath, stopwatch, tileOf } from './format';
 import { argumentsOf, exitCode, outputOf, toolWords } from './tools';
-import { approvalQuestion, approvalVerb, stateWords, waitWords } from './words';
+import { approvalQuestion, approvalVerb, remedy, stateWords, waitWords } from './words';
 import type { Approval, SessionRow, ToolBody } from './types';
 
 const tool = (more: Partial<ToolBody>): ToolBody => ({ tool_call_id: 't', title: 'A title', kind: 'other', status: 'completed', ...more });
@@ -87,6 +87,11 @@ describe('words', () => {
     expect(stateWords(row({ state: 'failed', reason: 'no login here' })).line).toBe('Failed: no login here');
     expect(stateWords(row({ state: 'queued', queued: 1, paused: true })).line).toBe('1 queued message, paused');
     expect(stateWords(row({})).line).toBe('');
+  });
+
+  it('finds the command that installs an agent', () => {
+    expect(remedy('no program goose was found. Install it with: curl -fsSL https://x | bash')).toMatchObject({ command: 'curl -fsSL https://x | bash' });
+    expect(remedy('Needs a login: run codex login')).toEqual({ why: 'Needs a login: run codex login', command: '' });
   });
 
   it('says why a message waits', () => {

@@ -43,6 +43,12 @@ function withReason(state: string, reason?: string): string {
   return reason?.includes(' ') ? `${state}: ${reason}` : state;
 }
 
+/** Why an agent is missing, and the command that would change that, if the host names one. */
+export function remedy(reason: string): { why: string; command: string } {
+  const at = reason.indexOf(': ');
+  return at > 0 && /install it with$/i.test(reason.slice(0, at)) ? { why: reason.slice(0, at), command: reason.slice(at + 2) } : { why: reason, command: '' };
+}
+
 /** Why a message waits for its agent: the host's own words where it has some. */
 export function waitWords(agent: string, state: string, text: string): string {
   switch (state) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/acp"
 	"github.com/holdfast-dev/holdfast/internal/failpoint"
@@ -134,7 +135,7 @@ func (l *link) try(ctx context.Context, batch []entry, raw bool) (err error) {
 		durability = store.Durable
 	}
 	var fx effects
-	pushed := false
+	pushed, told := false, false
 	saved := l.turn
 	err = l.m.commit(ctx, durability, func(tx *store.Tx) error {
 		fx = effects{}
@@ -160,7 +161,7 @@ func (l *link) try(ctx context.Context, batch []entry, raw bool) (err error) {
 		if err := in.flushText(); err != nil {
 			return err
 		}
-		pushed = in.pushed
+		pushed, told = in.pushed, in.told
 		if last := in.last; last > l.offset {
 			return tx.SetOffset(l.ep.Name, last)
 		}
@@ -178,6 +179,9 @@ func (l *link) try(ctx context.Context, batch []entry, raw bool) (err error) {
 	if pushed {
 		l.wakeSender()
 	}
+	if told {
+		l.takenUp = time.Time{}
+	}
 	l.m.carryOut(&fx)
 	return nil
 }
@@ -192,6 +196,7 @@ type interpreter struct {
 	run    store.Run // the one under way, or zero
 	last   uint64    // number of the last record interpreted
 	pushed bool
+	told   bool // of the host's restart
 }
 
 func (in *interpreter) begin() error {

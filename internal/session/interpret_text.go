@@ -98,15 +98,28 @@ func (in *interpreter) closeText() error {
 		return err
 	}
 	t := in.l.turn
-	if t == nil || t.item == "" {
+	if t != nil && t.item != "" {
+		body := store.ClosedBody{Item: t.item}
+		if t.kind == store.ItemThought {
+			now := in.tx.Now()
+			body.EndedAt = &now
+		}
+		t.item, t.kind, t.messageID = "", "", ""
+		if _, err := in.tx.Append(in.s.ID, t.run, store.ItemClosed, body); err != nil {
+			return err
+		}
+	}
+	return in.tellRestart()
+}
+
+// tellRestart marks in the transcript that the host was away, behind the item
+// in which that was: a mark within a sentence would cut it in two.
+func (in *interpreter) tellRestart() error {
+	at := in.l.takenUp
+	if at.IsZero() || in.told || in.run.ID == "" {
 		return nil
 	}
-	body := store.ClosedBody{Item: t.item}
-	if t.kind == store.ItemThought {
-		now := in.tx.Now()
-		body.EndedAt = &now
-	}
-	t.item, t.kind, t.messageID = "", "", ""
-	_, err := in.tx.Append(in.s.ID, t.run, store.ItemClosed, body)
-	return err
+	in.told = true
+	return appendNotice(in.tx, in.s.ID, in.run.ID, "info", "host_restarted",
+		"Host restarted at "+at.Format("15:04:05")+". The run carried on.", "")
 }

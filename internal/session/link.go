@@ -49,6 +49,8 @@ type link struct {
 	exit   *keeper.Exit
 	stderr string
 
+	takenUp time.Time // when a run that another life of the host began was taken up; zero once that is told
+
 	accepted atomic.Uint64 // last outbox number that the keeper has taken
 	push     chan struct{} // wakes the sender
 
@@ -120,6 +122,12 @@ func (w *worker) attach(ep store.Epoch) (over bool, err error) {
 	l.accepted.Store(conn.Hello.In.N)
 	if err := conn.Read(l.offset + 1); err != nil {
 		return false, err
+	}
+	w.m.mu.Lock()
+	inherited := w.m.inherited[ep.Name]
+	w.m.mu.Unlock()
+	if inherited && conn.Hello.Running {
+		l.takenUp = w.m.Now()
 	}
 	w.conn.Store(conn)
 	defer w.conn.Store(nil)

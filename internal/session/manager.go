@@ -59,11 +59,12 @@ type Manager struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	mu      sync.Mutex
-	workers map[string]*worker
-	closing bool
-	live    map[string]*worker // sessions with an epoch, by session id: the cap counts these
-	freed   chan struct{}      // closed and replaced when a place may have become free
+	mu        sync.Mutex
+	workers   map[string]*worker
+	closing   bool
+	live      map[string]*worker // sessions with an epoch, by session id: the cap counts these
+	inherited map[string]bool    // epochs that an earlier life of the host began
+	freed     chan struct{}      // closed and replaced when a place may have become free
 }
 
 // NewManager returns a Manager that does nothing until Start.
@@ -77,7 +78,7 @@ func NewManager(o Options) *Manager {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Manager{
 		Options: o, ctx: ctx, cancel: cancel,
-		workers: map[string]*worker{}, live: map[string]*worker{}, freed: make(chan struct{}),
+		workers: map[string]*worker{}, live: map[string]*worker{}, inherited: map[string]bool{}, freed: make(chan struct{}),
 	}
 }
 
@@ -95,8 +96,8 @@ func (m *Manager) Start(ctx context.Context) error {
 	}
 	m.mu.Lock()
 	for _, ep := range epochs {
-		w := m.workerLocked(ep.Session)
-		m.live[ep.Session] = w
+		m.inherited[ep.Name] = true
+		m.live[ep.Session] = m.workerLocked(ep.Session)
 	}
 	m.mu.Unlock()
 	var settled []<-chan struct{}

@@ -59,6 +59,15 @@ func TestHostKilledInMidAnswer(t *testing.T) {
 	if f.resyncs > 0 {
 		t.Errorf("the client had to read everything again")
 	}
+	marks := 0
+	for _, it := range w.items(s.ID) {
+		if it.Kind == "notice" && it.Body.Code == "host_restarted" {
+			marks++
+		}
+	}
+	if marks != 1 {
+		t.Errorf("the transcript has %d marks of the restart", marks)
+	}
 	if now := w.heard("session/prompt"); len(now) != 1 || len(agents) != 1 {
 		t.Errorf("the agent got the prompt %d times", len(now))
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -187,10 +188,13 @@ func (l *link) serve(ctx context.Context) (over bool, err error) {
 				flush.Reset(wait)
 				continue
 			}
+			asked := slices.ContainsFunc(l.batch, func(e entry) bool { return e.msg.IsRequest() })
 			if err := l.flush(ctx); err != nil {
 				return false, err
 			}
-			expiry.Reset(0)
+			if asked {
+				expiry.Reset(0)
+			}
 		case <-flush.C:
 			if err := l.flush(ctx); err != nil {
 				return false, err

@@ -23,7 +23,10 @@ type Credential struct {
 // KindLink is the kind of a one-time link, which TakeLink redeems.
 const KindLink = "link"
 
-const credentialColumns = "id, kind, name, hash, created_at, last_used, expires_at, user_agent"
+const (
+	credentialColumns = "id, kind, name, hash, created_at, last_used, expires_at, user_agent"
+	credentialQuery   = "SELECT " + credentialColumns + " FROM credentials WHERE kind = ? AND hash = ?"
+)
 
 func scanCredential(row scanner) (c Credential, err error) {
 	var created, used, expires int64
@@ -54,7 +57,7 @@ func (s *Store) AddCredential(_ context.Context, c Credential) (Credential, erro
 // ErrNotFound; one that has expired is not found.
 func (s *Store) CredentialByHash(ctx context.Context, kind string, hash []byte) (c Credential, err error) {
 	err = s.view(ctx, func(q *reading) error {
-		c, err = one1(queryRead(q, scanCredential, "SELECT "+credentialColumns+" FROM credentials WHERE kind = ? AND hash = ?", kind, hash))
+		c, err = one1(queryRead(q, scanCredential, credentialQuery, kind, hash))
 		return err
 	})
 	if err == nil && !c.ExpiresAt.IsZero() && !s.now().Before(c.ExpiresAt) {
@@ -102,7 +105,7 @@ func (s *Store) TakeLink(_ context.Context, hash []byte) (c Credential, err erro
 		if err := tx.exec("DELETE FROM credentials WHERE kind = ? AND expires_at > 0 AND expires_at <= ?", KindLink, tx.now.UnixMilli()); err != nil {
 			return err
 		}
-		c, err = one1(queryTx(tx, scanCredential, "SELECT "+credentialColumns+" FROM credentials WHERE kind = ? AND hash = ?", KindLink, hash))
+		c, err = one1(queryTx(tx, scanCredential, credentialQuery, KindLink, hash))
 		if errors.Is(err, ErrNotFound) {
 			missing = true
 			return nil

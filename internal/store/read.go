@@ -16,7 +16,8 @@ func (c stmtCache) get(text string) *sql.Stmt { return c[text] }
 
 // prepare fills the cache; nothing changes it afterwards.
 func (c stmtCache) prepare(ctx context.Context, db *sql.DB) error {
-	for _, text := range []string{lastQuery, seqQuery, sessionsFirst, sessionsNext, itemsQuery, runsOfQuery, entriesQuery, eventsQuery} {
+	for _, text := range []string{lastQuery, seqQuery, sessionsFirst, sessionsNext, itemsQuery, runsOfQuery, entriesQuery, eventsQuery,
+		credentialQuery, liveEpochQuery, currentRunQuery, linesQuery} {
 		stmt, err := db.PrepareContext(ctx, text)
 		if err != nil {
 			return fmt.Errorf("prepare %q: %w", text, err)
@@ -312,12 +313,10 @@ func (s *Store) Epochs(ctx context.Context, live bool) (list []Epoch, err error)
 // each zero where there is none.
 func (s *Store) Live(ctx context.Context, session string) (ep Epoch, run Run, err error) {
 	err = s.view(ctx, func(q *reading) error {
-		if ep, _, err = first(queryRead(q, scanEpoch, "SELECT "+epochColumns+
-			" FROM epochs WHERE session = ? AND state <> 'ended' ORDER BY rowid DESC", session)); err != nil {
+		if ep, _, err = first(queryRead(q, scanEpoch, liveEpochQuery, session)); err != nil {
 			return err
 		}
-		run, _, err = first(queryRead(q, scanRun, "SELECT "+runColumns+
-			" FROM runs WHERE session = ? AND state = 'current' AND state <> 'ended'", session))
+		run, _, err = first(queryRead(q, scanRun, currentRunQuery, session))
 		return err
 	})
 	if err != nil {
@@ -329,7 +328,7 @@ func (s *Store) Live(ctx context.Context, session string) (ep Epoch, run Run, er
 // Lines returns the lines of an epoch with numbers above after, void ones too.
 func (s *Store) Lines(ctx context.Context, epoch string, after uint64) (list []Line, err error) {
 	err = s.view(ctx, func(q *reading) error {
-		list, err = queryRead(q, scanLine, "SELECT "+lineColumns+" FROM lines WHERE epoch = ? AND n > ? ORDER BY n", epoch, int64(after)) //nolint:gosec // a count
+		list, err = queryRead(q, scanLine, linesQuery, epoch, int64(after)) //nolint:gosec // a count
 		return err
 	})
 	if err != nil {

@@ -165,7 +165,14 @@ func dsn(path string, reader bool) string {
 		q.Set("mode", "ro")
 		pragma("query_only(1)")
 	} else {
-		pragma("auto_vacuum(2)") // incremental; acts before the first table only
+		if fileSize(path) == 0 {
+			// Incremental. It acts before the first table only; later it would
+			// write a page at every start.
+			pragma("auto_vacuum(2)")
+		}
+		// A savepoint that touches many pages keeps a journal of its own: not in
+		// a file, which would be one more descriptor on a disk that may be full.
+		pragma("temp_store(2)")
 		pragma("journal_mode(WAL)")
 		pragma("journal_size_limit(16777216)")
 		pragma("synchronous(FULL)")

@@ -72,6 +72,10 @@ func (tx *Tx) planItem(ev *Event) (*itemChange, error) {
 	return c, nil
 }
 
+// longBody is from where on the memory that folding took is given back at once:
+// the collector keeps it for long otherwise.
+const longBody = 1 << 20
+
 func (tx *Tx) planOpen(c *itemChange, open *openItem, ev Event, b *blobs) error {
 	switch ev.Kind {
 	case TextDelta, ThoughtDelta, ToolUpdated:
@@ -90,6 +94,7 @@ func (tx *Tx) planOpen(c *itemChange, open *openItem, ev Event, b *blobs) error 
 			return err
 		}
 		c.body, err = foldItem(open.item, append(slices.Clip(entries), e), b)
+		tx.w.swollen = tx.w.swollen || len(c.body) > longBody
 		return err
 	}
 	return fmt.Errorf("%s about item %s: %w", ev.Kind, c.id, ErrExists)

@@ -24,6 +24,14 @@ func one1[T any](list []T, err error) (T, error) {
 	return v, err
 }
 
+// What the hot paths ask, inside an Update and beside it. The second condition
+// on a run's state is there for the partial index.
+const (
+	liveEpochQuery  = "SELECT " + epochColumns + " FROM epochs WHERE session = ? AND state <> 'ended' ORDER BY rowid DESC"
+	currentRunQuery = "SELECT " + runColumns + " FROM runs WHERE session = ? AND state = 'current' AND state <> 'ended'"
+	linesQuery      = "SELECT " + lineColumns + " FROM lines WHERE epoch = ? AND n > ? ORDER BY n"
+)
+
 // PutRun writes a run's row. It changes no list row: that is what run.queued,
 // run.started and run.ended are for.
 func (tx *Tx) PutRun(r Run) error {
@@ -46,8 +54,7 @@ func (tx *Tx) Run(id string) (Run, error) {
 
 // CurrentRun returns the run of a session that is next to go or under way.
 func (tx *Tx) CurrentRun(session string) (Run, bool, error) {
-	return first(queryTx(tx, scanRun, "SELECT "+runColumns+
-		" FROM runs WHERE session = ? AND state = 'current' AND state <> 'ended'", session))
+	return first(queryTx(tx, scanRun, currentRunQuery, session))
 }
 
 // QueuedRuns returns the runs that wait, first to go first.
@@ -95,8 +102,7 @@ func (tx *Tx) Epoch(name string) (Epoch, error) {
 
 // LiveEpoch returns the epoch of a session that has not ended.
 func (tx *Tx) LiveEpoch(session string) (Epoch, bool, error) {
-	return first(queryTx(tx, scanEpoch, "SELECT "+epochColumns+
-		" FROM epochs WHERE session = ? AND state <> 'ended' ORDER BY rowid DESC", session))
+	return first(queryTx(tx, scanEpoch, liveEpochQuery, session))
 }
 
 // SetOffset notes that the events of spool record n, and of all before it, are
@@ -176,7 +182,7 @@ func (tx *Tx) UnansweredLines(epoch string, kinds ...string) ([]Line, error) {
 
 // LinesAfter returns the lines with numbers above n, void ones too, in order.
 func (tx *Tx) LinesAfter(epoch string, n uint64) ([]Line, error) {
-	return queryTx(tx, scanLine, "SELECT "+lineColumns+" FROM lines WHERE epoch = ? AND n > ? ORDER BY n", epoch, int64(n)) //nolint:gosec // a count
+	return queryTx(tx, scanLine, linesQuery, epoch, int64(n)) //nolint:gosec // a count
 }
 
 // VoidLine marks a line as one that is never written.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	sqlite3 "modernc.org/sqlite/lib"
@@ -60,6 +61,7 @@ type writer struct {
 	offsets map[string]uint64
 	batch   []Event // appended by the batch, published after its commit
 
+	swollen               bool // the batch folded a long body: give its memory back
 	own                   bool // the batch is a chore
 	window, activityEvery time.Duration
 	hook                  func(stage string) error // a test's way to make a batch fail
@@ -230,6 +232,10 @@ func (w *writer) attempt(batch []*request, results []result) error {
 	w.s.ring.publish(w.batch, w.lastID)
 	w.batch = nil
 	w.trim()
+	if w.swollen {
+		w.swollen = false
+		debug.FreeOSMemory()
+	}
 	return nil
 }
 

@@ -16,8 +16,10 @@ func (c stmtCache) get(text string) *sql.Stmt { return c[text] }
 
 // prepare fills the cache; nothing changes it afterwards.
 func (c stmtCache) prepare(ctx context.Context, db *sql.DB) error {
-	for _, text := range []string{lastQuery, seqQuery, sessionsFirst, sessionsNext, itemsQuery, runsOfQuery, entriesQuery, eventsQuery,
-		credentialQuery, liveEpochQuery, currentRunQuery, linesQuery} {
+	for _, text := range []string{
+		lastQuery, seqQuery, sessionsFirst, sessionsNext, itemsQuery, runsOfQuery, entriesQuery, eventsQuery,
+		credentialQuery, liveEpochQuery, currentRunQuery, linesQuery,
+	} {
 		stmt, err := db.PrepareContext(ctx, text)
 		if err != nil {
 			return fmt.Errorf("prepare %q: %w", text, err)

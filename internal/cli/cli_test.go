@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -299,11 +300,11 @@ func TestStatusAndStop(t *testing.T) {
 	mux.HandleFunc("GET /control/status", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, status{PID: 42, Address: "127.0.0.1:1", Version: "1", LiveAgents: 2})
 	})
-	var all bool
+	var all atomic.Bool
 	mux.HandleFunc("POST /control/stop", func(_ http.ResponseWriter, r *http.Request) {
 		var in struct{ All bool }
 		_ = json.NewDecoder(r.Body).Decode(&in)
-		all = in.All
+		all.Store(in.All)
 		go srv.Close()
 	})
 	srv = b.listen(mux)
@@ -314,8 +315,8 @@ func TestStatusAndStop(t *testing.T) {
 	if code, out, _ := b.run("status", "--json"); code != 0 || json.Unmarshal([]byte(out), &s) != nil || s.LiveAgents != 2 {
 		t.Errorf("status --json: %d %q", code, out)
 	}
-	if code, _, problem := b.run("stop", "--all"); code != 0 || !all || !strings.Contains(problem, "Stopped") {
-		t.Errorf("stop: %d %v %q", code, all, problem)
+	if code, _, problem := b.run("stop", "--all"); code != 0 || !all.Load() || !strings.Contains(problem, "Stopped") {
+		t.Errorf("stop: %d %v %q", code, all.Load(), problem)
 	}
 }
 

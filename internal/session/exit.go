@@ -1,6 +1,7 @@
 package session
 
 import (
+	"encoding/json"
 	"fmt"
 
 	"github.com/holdfast-dev/holdfast/internal/keeper"
@@ -22,4 +23,22 @@ func exitWords(name string, e keeper.Exit) string {
 		return fmt.Sprintf("%s ended by itself: signal %s.", name, e.Signal)
 	}
 	return fmt.Sprintf("%s ended by itself with exit code %d.", name, e.Code)
+}
+
+// lastWords is what an agent leaves: its epoch's reason, from its exit record
+// until the epoch is settled and the reason is in words.
+type lastWords struct {
+	Exit   *keeper.Exit `json:"exit"`
+	Stderr string       `json:"stderr,omitempty"`
+}
+
+func (l lastWords) encode() string { return string(mustJSON(l)) }
+
+// lastWordsOf reads them back; there are none where the keeper left no exit
+// record.
+func lastWordsOf(reason string) (l lastWords) {
+	if json.Unmarshal([]byte(reason), &l) != nil {
+		return lastWords{}
+	}
+	return l
 }

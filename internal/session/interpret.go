@@ -261,7 +261,9 @@ func (in *interpreter) appendRaw(line []byte) error {
 }
 
 func (in *interpreter) record(e entry) error {
-	in.last = e.rec.N
+	if e.rec.Kind != keeper.KindStderr { // which is stored with the exit that follows it
+		in.last = e.rec.N
+	}
 	if !e.isText() || in.ep.Replaying {
 		if err := in.flushText(); err != nil {
 			return err
@@ -276,8 +278,8 @@ func (in *interpreter) record(e entry) error {
 		if err != nil {
 			return fmt.Errorf("read exit record: %w", err)
 		}
-		in.l.exit = &exit
-		return nil
+		in.ep.Reason = lastWords{Exit: &exit, Stderr: in.l.stderr}.encode()
+		return in.tx.PutEpoch(in.ep)
 	case e.rec.Truncated:
 		return in.unreadable(e)
 	case e.err != nil:

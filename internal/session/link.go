@@ -47,8 +47,7 @@ type link struct {
 	last   time.Time // of the last flush
 	offset uint64    // of the last committed record
 	spool  int       // bytes committed since the last trim
-	exit   *keeper.Exit
-	stderr string
+	stderr string    // the last of the agent's error output, until its exit is stored
 
 	takenUp time.Time // when a run that another life of the host began was taken up; zero once that is told
 

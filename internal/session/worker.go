@@ -273,15 +273,9 @@ func (w *worker) conclude(ep store.Epoch, how ending) {
 	}
 	if how.mismatch == "" {
 		// How far the log has come was read before the link served.
-		err := w.m.commit(w.m.ctx, store.Relaxed, func(tx *store.Tx) error {
-			e, err := tx.Epoch(ep.Name)
-			if err == nil {
-				ep = e
-			}
-			return err
-		})
+		ep, err := w.epoch(ep.Name)
 		if err != nil {
-			w.log.Error("read epoch", "epoch", ep.Name, "err", err)
+			w.log.Error("read epoch", "err", err)
 			w.pause(time.Second)
 			return
 		}
@@ -293,7 +287,10 @@ func (w *worker) conclude(ep store.Epoch, how ending) {
 			w.log.Error("read spool", "epoch", ep.Name, "err", err)
 			how.spoolErr = err
 		}
-		how.exit, how.stderr = l.exit, l.stderr
+		if ep, err = w.epoch(ep.Name); err == nil {
+			last := lastWordsOf(ep.Reason)
+			how.exit, how.stderr = last.Exit, last.Stderr
+		}
 	}
 	if !w.sweep(ep) {
 		return
@@ -302,6 +299,15 @@ func (w *worker) conclude(ep store.Epoch, how ending) {
 		how.notes, how.notesKnown = notes, true
 	}
 	w.settle(ep, how)
+}
+
+// epoch reads an epoch as it is now.
+func (w *worker) epoch(name string) (ep store.Epoch, err error) {
+	err = w.m.commit(w.m.ctx, store.Relaxed, func(tx *store.Tx) error {
+		ep, err = tx.Epoch(name)
+		return err
+	})
+	return ep, err
 }
 
 // awaitRelease waits until nobody holds the epoch's lock.
@@ -418,7 +424,6 @@ func (w *worker) settle(ep store.Epoch, how ending) {
 		if err != nil {
 			return err
 		}
-		state := "ended"
 		switch {
 		case ok && run.Epoch == ep.Name && !run.StartedAt.IsZero():
 			if err := w.settleStarted(tx, cur, run, how, words, &fx); err != nil {
@@ -453,8 +458,14 @@ func (w *worker) settle(ep store.Epoch, how ending) {
 				return err
 			}
 		}
-		if err := appendAgentState(tx, w.session, "", state, words); err != nil {
+		s, err := tx.Session(w.session)
+		if err != nil {
 			return err
+		}
+		if s.AgentState != "needs_login" { // which a person must see until it is done
+			if err := appendAgentState(tx, w.session, "", "ended", words); err != nil {
+				return err
+			}
 		}
 		return w.m.advance(tx, w.session, &fx)
 	})

@@ -423,19 +423,20 @@ func TestAgentEnds(t *testing.T) {
 	for name, c := range map[string]struct {
 		script, reason string
 		env            agentEnv
+		detail         string
 	}{
-		"exit in a run":       {"say before\nexit 3", "interrupted", nil},
-		"exit in a line":      {"say before\nhalf-exit 3", "interrupted", nil},
-		"error of the agent":  {"say before\nerror -32603 broken", "error", nil},
-		"needs a login":       {"say x", "error", agentEnv{"SCRIPT_AGENT_LOGIN": "1"}},
-		"another version":     {"say x", "error", agentEnv{"SCRIPT_AGENT_BAD_INIT": "1"}},
-		"refusal":             {"say no\nstop refusal", "refusal", nil},
-		"early updates":       {"say x", "end_turn", agentEnv{"SCRIPT_AGENT_EARLY_UPDATE": "1"}},
-		"modes":               {"say x", "end_turn", agentEnv{"SCRIPT_AGENT_MODES": "1"}},
-		"junk and half lines": {"junk not json at all\nsay a\nhalf\nsay b", "end_turn", nil},
-		"unknown things":      {"unknown-update\nunknown-request\nsay a", "end_turn", nil},
-		"an open tool":        {"open-tool\nsay a", "end_turn", nil},
-		"a late update":       {"say a\nlate-update", "end_turn", nil},
+		"exit in a run":       {"say before\nstderr alas\nexit 3", "interrupted", nil, "exit code 3"},
+		"exit in a line":      {"say before\nhalf-exit 3", "interrupted", nil, "exit code 3"},
+		"error of the agent":  {"say before\nerror -32603 broken", "error", nil, ""},
+		"needs a login":       {"say x", "error", agentEnv{"SCRIPT_AGENT_LOGIN": "1"}, ""},
+		"another version":     {"say x", "error", agentEnv{"SCRIPT_AGENT_BAD_INIT": "1"}, ""},
+		"refusal":             {"say no\nstop refusal", "refusal", nil, ""},
+		"early updates":       {"say x", "end_turn", agentEnv{"SCRIPT_AGENT_EARLY_UPDATE": "1"}, ""},
+		"modes":               {"say x", "end_turn", agentEnv{"SCRIPT_AGENT_MODES": "1"}, ""},
+		"junk and half lines": {"junk not json at all\nsay a\nhalf\nsay b", "end_turn", nil, ""},
+		"unknown things":      {"unknown-update\nunknown-request\nsay a", "end_turn", nil, ""},
+		"an open tool":        {"open-tool\nsay a", "end_turn", nil, ""},
+		"a late update":       {"say a\nlate-update", "end_turn", nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -449,6 +450,13 @@ func TestAgentEnds(t *testing.T) {
 			for _, it := range w.items(s.ID) {
 				if it.Kind == "tool" && it.Open {
 					t.Errorf("a tool call is open after its run")
+				}
+			}
+			if c.detail != "" {
+				var page struct{ Runs []struct{ ID, Detail string } }
+				w.must("GET", "/api/v1/sessions/"+s.ID+"/items", nil, &page)
+				if len(page.Runs) != 1 || !strings.Contains(page.Runs[0].Detail, c.detail) {
+					t.Errorf("the run says %+v, want %q", page.Runs, c.detail)
 				}
 			}
 			w.whole(s.ID)

@@ -18,6 +18,7 @@ const Enabled = true
 //
 //	place=kill@N       SIGKILL to this process at the Nth Hit of place
 //	place=panic@N      panic at the Nth Hit
+//	place=panics@N     panic at each Hit from the Nth on
 //	place=sleepMS@N    block for MS milliseconds at the Nth Hit
 //	name:=value        Value(name) returns value
 const EnvVar = "HOLDFAST_FAILPOINT"
@@ -65,7 +66,7 @@ func Hit(place string) {
 	act := ""
 	if p != nil {
 		p.hits++
-		if p.hits == p.at {
+		if p.hits == p.at || p.hits > p.at && p.action == "panics" {
 			act = p.action
 		}
 	}
@@ -79,7 +80,7 @@ func Hit(place string) {
 			_ = self.Kill()
 		}
 		select {}
-	case act == "panic":
+	case act == "panic", act == "panics":
 		panic("failpoint " + place)
 	case strings.HasPrefix(act, "sleep"):
 		ms, _ := strconv.Atoi(strings.TrimPrefix(act, "sleep"))

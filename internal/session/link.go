@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	flushEvery  = 33 * time.Millisecond // text is shown about 30 times a second
+	flushEvery  = 30 * time.Millisecond // text is shown about 30 times a second
 	deltaBytes  = 32 << 10              // of one text.delta
 	batchSize   = 512                   // records of one transaction
 	longLine    = 1 << 20               // after one the memory is given back

@@ -249,21 +249,13 @@ const handoverBytes = 48 << 10
 // handover is what the first prompt of a new agent session begins with when
 // the person has talked in this session before: the end of the transcript.
 func (m *Manager) handover(tx *store.Tx, s store.Session, ep store.Epoch) (string, error) {
-	lines, err := tx.LinesAfter(ep.Name, 0)
-	if err != nil {
+	prompted, err := tx.HasLine(ep.Name, store.LinePrompt)
+	if err != nil || prompted {
 		return "", err
 	}
-	anew := false
-	for _, l := range lines {
-		switch l.Kind {
-		case store.LineNew:
-			anew = true
-		case store.LinePrompt:
-			return "", nil
-		}
-	}
-	if !anew {
-		return "", nil
+	anew, err := tx.HasLine(ep.Name, store.LineNew)
+	if err != nil || !anew {
+		return "", err
 	}
 	ctx, stop := context.WithTimeout(context.Background(), 2*time.Second)
 	defer stop()

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -168,6 +169,16 @@ func (tx *Tx) PushLine(l Line) (Line, error) {
 // Line returns one line, or ErrNotFound.
 func (tx *Tx) Line(epoch string, n uint64) (Line, error) {
 	return one1(queryTx(tx, scanLine, "SELECT "+lineColumns+" FROM lines WHERE epoch = ? AND n = ?", epoch, int64(n))) //nolint:gosec // a count
+}
+
+// HasLine tells whether an epoch's outbox has a line of the kind.
+func (tx *Tx) HasLine(epoch, kind string) (bool, error) {
+	var n int
+	err := tx.one("SELECT 1 FROM lines WHERE epoch = ? AND kind = ? ORDER BY n LIMIT 1", []any{epoch, kind}, &n)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // UnansweredLines returns, in order, the lines of the given kinds (of all, when

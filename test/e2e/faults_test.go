@@ -287,12 +287,47 @@ func TestInterpreterPanic(t *testing.T) {
 	text, want := stream(100, "3ms", 17)
 	a := w.send(s.ID, text)
 	// The failpoint fires once: the batch is tried again record by record and
-	// passes. A record that always fails is the next test's.
+	// passes.
 	if reason := w.ended(s.ID, a.Run); reason != "end_turn" {
 		t.Fatalf("ended by %q", reason)
 	}
 	if got := w.said(s.ID, a.Run); got != want {
 		t.Errorf("said %q, want %q", got, want)
+	}
+	w.whole(s.ID)
+}
+
+// Records that can never be interpreted are kept raw and passed over, each
+// once: no host reads them for ever.
+func TestInterpreterPanicsAlways(t *testing.T) {
+	w := newWorld(t, nil, "")
+	w.start("host.interpret=panics@20")
+	s := w.newSession()
+	text, want := stream(100, "3ms", 18)
+	a := w.send(s.ID, text)
+	if reason := w.ended(s.ID, a.Run); reason != "end_turn" {
+		t.Fatalf("ended by %q", reason)
+	}
+	if got := w.said(s.ID, a.Run); !strings.HasPrefix(want, got) || got == "" || got == want {
+		t.Errorf("said %q", got)
+	}
+	raw, notices := 0, 0
+	for _, e := range w.events(s.ID) {
+		switch {
+		case e.Kind == "agent.raw":
+			raw++
+		case e.Kind == "notice" && strings.Contains(string(e.Body), "record_unreadable"):
+			notices++
+		}
+	}
+	if raw == 0 || raw != notices || raw > 100 {
+		t.Errorf("%d records are kept raw, %d notices tell of them", raw, notices)
+	}
+	w.kill()
+	w.start()
+	b := w.send(s.ID, "say again")
+	if reason := w.ended(s.ID, b.Run); reason != "end_turn" {
+		t.Errorf("the next run ended by %q", reason)
 	}
 	w.whole(s.ID)
 }

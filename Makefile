@@ -62,7 +62,8 @@ check: lint test test-race test-real
 
 # The figures of docs/performance.md; printed, never asserted.
 bench:
-	$(GO) run ./test/bench
+	$(GO) run ./test/bench $(BENCH)
+	$(GO) test -run '^$$' -bench . ./internal/store ./internal/session
 
 web: web/node_modules
 	cd web && npm run build

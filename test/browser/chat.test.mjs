@@ -62,7 +62,7 @@ atBothSizes([
       );
       const ask = await person.question();
       await ask.getByText('git push --force-with-lease origin main').waitFor();
-      const names = (await ask.locator('.acts button').allTextContents()).map((text) => text.replace(/⌘.*/, '').trim());
+      const names = (await ask.locator('.acts button').allTextContents()).map((text) => text.replace(/(⌘|Ctrl ).*/, '').trim());
       assert.deepEqual(names, ['Allow once', 'Always allow', 'Reject']);
       assert.deepEqual(await person.axe(), []);
       await person.notSideways();

@@ -136,6 +136,41 @@ step('reading above is not moved by growth; the pill leads back', async () => {
   await page.getByRole('button', { name: 'Send', exact: true }).waitFor();
 });
 
+step('a change counts as made when it is; a restart is a quiet mark', async () => {
+  await send('change it, over a restart');
+  const ask = page.locator('div.ask');
+  await ask.locator('.diff .a').first().waitFor();
+  assert.match(await ask.locator('kbd').first().textContent(), /^Ctrl /);
+  assert.equal(await page.locator('.panel', { hasText: 'Changed in this run' }).count(), 0, 'it waits for its permission');
+  await page.waitForTimeout(500);
+  await composer().press('Control+Enter');
+  await page.locator('.panel', { hasText: 'Changed in this run' }).waitFor();
+  const mark = page.locator('.tick', { hasText: 'Host restarted at 14:31:52. The run carried on.' });
+  await mark.waitFor();
+  assert.equal(await mark.getAttribute('class').then((all) => /wait|bad/.test(all)), false, 'no warning');
+  const quick = page.locator('.tool', { hasText: 'git status' });
+  await quick.waitFor();
+  assert.equal(/ms/.test(await quick.textContent()), false, 'what took no time has none');
+  await page.getByRole('button', { name: 'Stop', exact: true }).click();
+  await page.getByRole('button', { name: 'Send', exact: true }).waitFor();
+});
+
+step('the folder chooser keeps what is typed before its first answer', async () => {
+  const here = page.url();
+  await page.goto(`${BASE}/new`);
+  await page.locator('.chip').first().waitFor();
+  await page.route('**/api/v1/folders?path=*', async (route) => {
+    await new Promise((done) => setTimeout(done, 600));
+    await route.continue();
+  }, { times: 1 });
+  await page.getByRole('button', { name: 'Change' }).click();
+  await page.getByLabel('Path').fill('/home/ada/src');
+  await page.locator('.picks .opt').nth(1).waitFor();
+  assert.equal(await page.getByLabel('Path').inputValue(), '/home/ada/src');
+  await page.goto(here);
+  await composer().waitFor();
+});
+
 step('a refused message can be tried again or thrown away', async () => {
   await send('refuse this');
   await page.getByText('Not sent: It says refuse.').waitFor();
@@ -146,9 +181,12 @@ step('a refused message can be tried again or thrown away', async () => {
 step('a crash is an interruption that a person goes on from', async () => {
   await send('crash now');
   await page.getByText('Interrupted at').waitFor();
-  await page.getByText('The agent ended by itself').waitFor();
+  await page.getByText('Tour ended by itself with exit code 3.').waitFor();
   await page.reload();
-  await page.getByText('The agent ended by itself').waitFor();
+  await page.getByText('Tour ended by itself with exit code 3.').waitFor();
+  await page.locator('.tick', { hasText: 'error output' }).getByRole('button', { name: 'Show' }).click();
+  await page.locator('pre.out', { hasText: 'panic: no more steps' }).waitFor();
+  assert.equal(await page.locator('.panel .steps .live').count(), 0, 'nothing is at a step of a run that ended');
   await page.getByRole('button', { name: 'Continue the run' }).click();
   await page.locator('.you', { hasText: 'Continue where' }).waitFor();
   await page.getByRole('button', { name: 'Stop', exact: true }).click();
@@ -181,7 +219,11 @@ step('a host that comes back with another log resyncs the page', async () => {
   host.kill();
   await page.locator('.ban', { hasText: 'No answer' }).waitFor();
   host = await start();
-  await page.locator('.toast', { hasText: 'Back on' }).waitFor();
+  const toast = page.locator('.toast', { hasText: 'Back on' });
+  await toast.waitFor();
+  const foot = await page.locator('.side-foot').boundingBox();
+  const box = await toast.boundingBox();
+  assert.ok(box.x + box.width <= foot.x + foot.width && box.y + box.height <= foot.y, 'the toast covers neither composer nor foot');
   await page.locator('.ban').waitFor({ state: 'detached' });
   await page.locator('div.ask').waitFor();
 });

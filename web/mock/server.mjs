@@ -196,6 +196,13 @@ function past() {
     fixed: 'failed', state: 'failed', reason: 'no login for the DNS API',
   });
   emit(failed, 'run.ended', { run: itemsOf(failed)[0].run, reason: 'error', detail: 'There is no login for the DNS API.' }, itemsOf(failed)[0].run, now - 3.2 * HOUR);
+  const login = quiet('codex', 'src/courier', 'Speed up the mailer tests', 2.8 * HOUR, 'I look at the slowest ones first.', {
+    fixed: 'failed', state: 'failed', reason: 'error', agent_state: 'needs_login',
+  });
+  const lrun = newId('r');
+  ask(login, lrun, 'Go on with the next five', now - 2.8 * HOUR);
+  emit(login, 'agent.state', { state: 'needs_login', text: 'Codex needs a login. Run codex login on mini, then send it again.' }, lrun, now - 2.8 * HOUR);
+  emit(login, 'run.ended', { run: lrun, reason: 'error', detail: 'Codex needs a login.' }, lrun, now - 2.8 * HOUR);
   quiet('claude', 'src/courier', 'Release notes for 2.8', 2.6 * HOUR, RICH);
   interrupted(now);
   quiet('hermes', 'src', 'Nightly dependency report', 2 * HOUR, 'Three upgrades are worth a look.');
@@ -373,8 +380,24 @@ async function work(s, run, item, words) {
     if (gone()) return;
   }
   if (/crash/.test(words)) {
-    end(s, run, 'interrupted', 'The agent ended by itself (exit 1).');
+    emit(s, 'notice', { item: newId('i'), level: 'warning', code: 'agent_stderr', text: 'The last the agent wrote to its error output.', detail: 'panic: no more steps\n\ngoroutine 1 [running]:\nmain.main()\n' }, run);
+    end(s, run, 'interrupted', 'Tour ended by itself with exit code 3.');
     return;
+  }
+  if (/change/.test(words)) {
+    const e = newId('i');
+    const path = `${HOME}/src/courier/internal/deliver/retry.go`;
+    emit(s, 'tool.started', { item: e, tool_call_id: e, title: 'Edit retry.go', kind: 'edit', status: 'pending', locations: [{ path }], content: [{ type: 'diff', path, oldText: OLD, newText: NEW }] }, run);
+    const a = approval(s, run, 'Edit retry.go', { diff: [{ path, old: OLD, new: NEW }] }, Date.now(), OPTIONS);
+    await new Promise((done) => answers.set(a.id, done));
+    if (gone()) return;
+    emit(s, 'item.closed', { item: e, status: a.chosen === 'no' ? 'failed' : 'completed', ended_at: new Date().toISOString() }, run);
+  }
+  if (/restart/.test(words)) {
+    await stream('text.delta', newId('i'), 'I look once more before I go on.');
+    if (gone()) return;
+    emit(s, 'notice', { item: newId('i'), level: 'info', code: 'host_restarted', text: 'Host restarted at 14:31:52. The run carried on.' }, run);
+    tool(s, run, Date.now(), 3, { title: 'git status', kind: 'execute', raw_input: { command: 'git status' } });
   }
   emit(s, 'plan', { item: plan, entries: steps(2) }, run);
   await stream('text.delta', newId('i'), /long/.test(words) ? `${RICH}\n\n${RICH}` : RICH, 25);

@@ -43,6 +43,7 @@ const scenes = {
   rich: (page) => open(page, 'Release notes'),
   queued: (page) => open(page, 'Rename tenant_id'),
   failed: (page) => open(page, 'Renew the wildcard'),
+  unready: (page) => open(page, 'Speed up the mailer'),
   'needs-you': async (page) => void (await page.goto(`${page.host}/needs-you`)),
   settings: async (page) => void (await page.goto(`${page.host}/settings`)),
   host: async (page) => void (await page.goto(`${page.host}/host`)),

@@ -1,4 +1,5 @@
-// The files that a run changed, from the diffs of its tools.
+// The files that a run changed, from the diffs of those of its tools that are known to be done: one that waits for its
+// permission, or did not get it, has a diff too.
 
 import { diffFile, type FileDiff } from './diff';
 import type { View } from './fold';
@@ -26,7 +27,7 @@ export function diffsOf(tool: ToolBody): FileDiff[] {
 export function changesOf(view: View, run: string): Changes {
   const files = new Map<string, { path: string; added: number; removed: number; isNew: boolean }>();
   for (const item of view.items) {
-    if (item.kind !== 'tool' || item.run !== run || item.body.status === 'failed' || item.body.status === 'cancelled') continue;
+    if (item.kind !== 'tool' || item.run !== run || item.body.status !== 'completed') continue;
     for (const diff of diffsOf(item.body)) {
       const had = files.get(diff.path);
       if (had) {

@@ -22,6 +22,11 @@ export function duration(ms: number): string {
   return stopwatch(ms);
 }
 
+/** Whether a duration says anything: what is shorter is the time that the log took to write it down. */
+export function tells(ms: number): boolean {
+  return ms >= 10;
+}
+
 /** A duration that goes on, so that it does not change its width each tick: 18 s, 4:12, 1:04:12. */
 export function stopwatch(ms: number): string {
   const s = Math.max(0, Math.floor(ms / 1000));

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { changesOf } from './changes';
 import { emptyView, type View } from './fold';
 import { groupWords, planOf, transcript } from './rows';
 import type { Item, Run, ToolItem } from './types';
@@ -57,6 +58,21 @@ describe('transcript', () => {
     expect(keys(view(items, failed))).toEqual(['u1', 'n1', 'er1']);
   });
 
+  it('keeps the mark of a restart where it was, between text and tool', () => {
+    const mark = item('notice', 'n1', 'r1', { level: 'info', code: 'host_restarted', text: 'Host restarted at 14:31:52. The run carried on.' });
+    const items = [item('user', 'u1', 'r1'), item('assistant', 'a1', 'r1'), mark, tool('t1', 'read'), tool('t2', 'read'), tool('t3', 'read')];
+    const got = transcript(view(items, { runs: runs(['r1', 'u1', 'current', { started_at: 'x' }]) })).rows;
+    expect(got.map((each) => each.key)).toEqual(['u1', 'a1', 'n1', 'gt1']);
+    expect(got[2]).toMatchObject({ live: true });
+  });
+
+  it('counts as changed what is known to be done', () => {
+    const edit = (id: string, status: string) =>
+      item('tool', id, 'r1', { kind: 'edit', status, title: id, tool_call_id: id, content: [{ type: 'diff', path: `/w/${id}`, oldText: 'a\n', newText: 'b\n' }] });
+    const items = ['completed', 'pending', 'in_progress', 'failed', 'cancelled', 'unknown'].map((status) => edit(status, status));
+    expect(changesOf(view(items), 'r1')).toMatchObject({ files: [{ path: '/w/completed' }], added: 1, removed: 1 });
+  });
+
   it('leaves out the run of a message that was taken from the queue', () => {
     const items = [item('user', 'u1', 'r1'), item('assistant', 'a1', 'r1'), item('user', 'u2', 'r2')];
     const got = transcript(view(items, { runs: runs(['r2', 'u2', 'ended', { reason: 'cancelled' }]) })).rows;
@@ -67,7 +83,7 @@ describe('transcript', () => {
 
   it('knows the newest plan and its step', () => {
     const entries = (a: string, b: string) => ({ entries: [{ content: 'A', status: a }, { content: 'B', status: b }] });
-    expect(planOf(view([item('plan', 'p', 'r1', entries('completed', 'in_progress'))]))).toMatchObject({ done: 1, now: 'B' });
+    expect(planOf(view([item('plan', 'p', 'r1', entries('completed', 'in_progress'))]))).toMatchObject({ run: 'r1', done: 1, now: 'B' });
     expect(planOf(view([item('plan', 'p', 'r1', entries('completed', 'completed'))]))).toMatchObject({ done: 2, now: 'All done' });
     expect(planOf(view([]))).toBeNull();
   });

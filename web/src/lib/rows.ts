@@ -129,7 +129,7 @@ export function groupWords(items: ToolItem[]): string {
 }
 
 /** The newest plan, and the step that it is at. */
-export function planOf(view: View): { entries: import('./types').PlanEntry[]; done: number; now: string } | null {
+export function planOf(view: View): { run: string; entries: import('./types').PlanEntry[]; done: number; now: string } | null {
   for (let i = view.items.length - 1; i >= 0; i--) {
     const item = view.items[i]!;
     if (item.kind !== 'plan') continue;
@@ -137,7 +137,7 @@ export function planOf(view: View): { entries: import('./types').PlanEntry[]; do
     if (entries.length === 0) return null;
     const done = entries.filter((entry) => entry.status === 'completed').length;
     const now = entries.find((entry) => entry.status === 'in_progress') ?? entries.find((entry) => entry.status === 'pending');
-    return { entries, done, now: now?.content ?? 'All done' };
+    return { run: item.run, entries, done, now: now?.content ?? 'All done' };
   }
   return null;
 }

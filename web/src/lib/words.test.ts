@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { diffFile } from './diff';
 import { compact, dayGroup, duration, listTime, relativePath, shortPath, stopwatch, tileOf } from './format';
+import { keyName } from './keys';
 import { argumentsOf, exitCode, outputOf, toolWords } from './tools';
-import { approvalQuestion, approvalVerb, remedy, stateWords, waitWords } from './words';
+import { agentWords, approvalQuestion, approvalVerb, remedy, stateWords, waitWords } from './words';
 import type { Approval, SessionRow, ToolBody } from './types';
 
 const tool = (more: Partial<ToolBody>): ToolBody => ({ tool_call_id: 't', title: 'A title', kind: 'other', status: 'completed', ...more });
@@ -100,7 +101,22 @@ describe('words', () => {
     expect(waitWords('Codex', 'ending', '')).toBe('Codex is ending, then it starts anew');
     expect(waitWords('Codex', 'ended', 'It was killed.')).toBe('It was killed. Codex starts anew');
     expect(waitWords('Codex', 'ready', '')).toBe('Waits for Codex');
-    expect(stateWords(row({ state: 'failed', agent_state: 'needs_login', reason: 'error' })).line).toBe('Needs a login');
+  });
+
+  it('says that a login is needed however the run ended, and not while one is under way', () => {
+    for (const state of ['idle', 'failed', 'interrupted', 'queued'] as const) {
+      expect(stateWords(row({ state, agent_state: 'needs_login', reason: 'no login here', queued: 1 }))).toMatchObject({ line: 'Needs a login', tone: 'bad' });
+    }
+    expect(stateWords(row({ state: 'failed', agent_state: 'needs_login' })).name).toBe('Failed');
+    expect(stateWords(row({ state: 'running', run: 'r', agent_state: 'needs_login' })).line).toBe('Running');
+    expect(agentWords('needs_login')).toBe('needs a login');
+  });
+
+  it('names keys as the keyboard has them', () => {
+    expect(keyName('⌘↵', 'MacIntel')).toBe('⌘↵');
+    expect(keyName('⌘↵', 'iPad')).toBe('⌘↵');
+    expect(keyName('⌘⌫', 'Linux x86_64')).toBe('Ctrl ⌫');
+    expect(keyName('⌘.', 'Win32')).toBe('Ctrl .');
   });
 
   it('says an answer, and that expired is not denied', () => {

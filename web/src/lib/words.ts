@@ -12,11 +12,17 @@ export interface StateWords {
 }
 
 export function stateWords(row: SessionRow, question?: Approval): StateWords {
+  const words = ofState(row, question);
+  // At rest nothing goes on before the login is done, however the last run ended and whatever waits.
+  const rests = !row.run && row.state !== 'waiting' && row.state !== 'running';
+  return rests && row.agent_state === 'needs_login' ? { ...words, line: 'Needs a login', tone: 'bad' } : words;
+}
+
+function ofState(row: SessionRow, question?: Approval): StateWords {
   switch (row.state) {
     case 'waiting':
       return { name: 'Waiting for you', line: row.waiting > 1 ? `Asks ${row.waiting} questions` : asks(question), tone: 'wait' };
     case 'failed':
-      if (row.agent_state === 'needs_login') return { name: 'Failed', line: 'Needs a login', tone: 'bad' };
       if (row.agent_state === 'missing') return { name: 'Failed', line: 'Failed: its agent is missing', tone: 'bad' };
       return { name: 'Failed', line: withReason('Failed', row.reason), tone: 'bad' };
     case 'interrupted':
@@ -27,7 +33,6 @@ export function stateWords(row: SessionRow, question?: Approval): StateWords {
       if (row.agent_state === 'starting') return { name: 'Starting', line: 'Starting', tone: 'live' };
       return { name: 'Queued', line: `${plural(row.queued, 'queued message')}${row.paused ? ', paused' : ''}`, tone: '' };
     default:
-      if (row.agent_state === 'needs_login') return { name: '', line: 'Needs a login', tone: 'bad' };
       return { name: '', line: '', tone: '' };
   }
 }
@@ -47,6 +52,11 @@ function withReason(state: string, reason?: string): string {
 export function remedy(reason: string): { why: string; command: string } {
   const at = reason.indexOf(': ');
   return at > 0 && /install it with$/i.test(reason.slice(0, at)) ? { why: reason.slice(0, at), command: reason.slice(at + 2) } : { why: reason, command: '' };
+}
+
+/** The agent's own state, within a sentence. */
+export function agentWords(state: string): string {
+  return state === 'needs_login' ? 'needs a login' : state.replace(/_/g, ' ');
 }
 
 /** Why a message waits for its agent: the host's own words where it has some. */

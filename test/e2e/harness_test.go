@@ -172,6 +172,13 @@ func (w *world) start(failpoints ...string) {
 
 func (w *world) launch(failpoints ...string) {
 	w.t.Helper()
+	if w.host != nil {
+		select {
+		case <-w.done:
+		default:
+			w.t.Fatal("a host of this world still runs: the test meant to end it first")
+		}
+	}
 	addr := "127.0.0.1:0"
 	if w.base != "" {
 		addr = strings.TrimPrefix(w.base, "http://") // a page comes back to the same address

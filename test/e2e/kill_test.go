@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -61,6 +62,7 @@ func TestRandomKills(t *testing.T) {
 	}
 	for i := range kills {
 		if i%4 == 3 { // hardly up: perhaps not even that
+			w.kill()
 			w.launch()
 			time.Sleep(time.Duration(rng.IntN(50)) * time.Millisecond)
 			w.kill()
@@ -101,6 +103,9 @@ func TestRandomKills(t *testing.T) {
 	}
 	if n := len(w.heard(`"initialize"`)); n != 1 {
 		t.Errorf("%d agents were started, want 1", n)
+	}
+	if lives := strings.Count(w.out.String(), "the host serves"); lives < kills*3/4 {
+		t.Errorf("only %d of %d hosts lived: the kills hit nothing", lives, kills)
 	}
 	f.gapless(t)
 	w.whole(s.ID)

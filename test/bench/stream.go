@@ -86,7 +86,7 @@ func line(ctx context.Context, b *bench) error {
 		note   string
 	}{
 		{"agent's line to SSE event, alone", 10, 1, b.pick(600, 60), 50 * time.Millisecond, "a line each 50 ms: each is shown at once"},
-		{"the same, 100 lines/s", 0, 1, b.pick(2000, 200), 10 * time.Millisecond, "text is shown at most each 33 ms"},
+		{"the same, 100 lines/s", 0, 1, b.pick(2000, 200), 10 * time.Millisecond, "text is shown at most each 30 ms"},
 		{"eight agents, 100 lines/s each", 50, agents, b.pick(2000, 300), 10 * time.Millisecond, "lines of all eight, on one stream"},
 	} {
 		took, err := w.lines(ctx, sessions[:m.agents], m.lines, m.every)

@@ -24,7 +24,6 @@ const (
 	batchSize   = 512                   // records of one transaction
 	longLine    = 1 << 20               // after one the memory is given back
 	trimEvery   = 4 << 20               // bytes of spool that may wait for a trim within a turn
-	sendPage    = 64                    // outbox lines read at a time
 	retryResend = 200 * time.Millisecond
 )
 

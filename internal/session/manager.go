@@ -48,7 +48,6 @@ type Options struct {
 	Leases    keeper.Leases
 	Log       *slog.Logger
 	Now       func() time.Time
-	Override  func(*keeper.Spec) // tests only: changes a spec before its start
 }
 
 // Manager owns the sessions of a host.

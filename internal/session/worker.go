@@ -187,9 +187,6 @@ func (w *worker) launch(run store.Run) {
 		Command: ag.Command, Dir: s.Cwd, Env: ag.Env,
 		SpoolCap: w.m.Spool, Leases: w.m.Leases, NoFile: w.m.NoFile,
 	}
-	if w.m.Override != nil {
-		w.m.Override(&spec)
-	}
 	if _, err := keeper.Start(w.m.Exe, w.m.dir(ep.Name), spec); err != nil {
 		w.log.Error("start keeper", "epoch", ep.Name, "err", err)
 		w.settle(ep, ending{startErr: err})

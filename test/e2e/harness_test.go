@@ -563,6 +563,15 @@ func (w *world) ended(session, run string) string {
 	return reason
 }
 
+// endAgent ends the session's agent and waits until nothing of it is left.
+func (w *world) endAgent(session string) {
+	w.t.Helper()
+	w.must("POST", "/api/v1/sessions/"+session+"/agent/end", nil, nil)
+	w.until("the agent's end", 20*time.Second, func() bool {
+		return w.session(session).AgentState == "ended" && len(w.marked()) == 0
+	})
+}
+
 // pending waits for an open question of the session.
 func (w *world) pending(session string) approval {
 	w.t.Helper()

@@ -55,8 +55,7 @@ func TestHostDiesInBetween(t *testing.T) {
 						s = w.newSession()
 						first := w.send(s.ID, "say one")
 						w.ended(s.ID, first.Run)
-						w.must("POST", "/api/v1/sessions/"+s.ID+"/agent/end", nil, nil)
-						w.until("the agent's end", 10*time.Second, func() bool { return w.session(s.ID).AgentState == "ended" })
+						w.endAgent(s.ID)
 						w.stop()
 						w.start(failpoint)
 					} else {
@@ -161,8 +160,7 @@ func TestKeeperDiesAtLoad(t *testing.T) {
 	s := w.newSession()
 	a := w.send(s.ID, "say one")
 	w.ended(s.ID, a.Run)
-	w.must("POST", "/api/v1/sessions/"+s.ID+"/agent/end", nil, nil)
-	w.until("the agent's end", 10*time.Second, func() bool { return w.session(s.ID).AgentState == "ended" })
+	w.endAgent(s.ID)
 	w.stop()
 	w.start("keeper.write=kill@2") // of each keeper: its load
 	b := w.send(s.ID, "say two")

@@ -141,8 +141,7 @@ func testReal(t *testing.T, id string, prepare func(testing.TB, *mockmodel.Serve
 	t.Run("resume after its end", func(t *testing.T) {
 		w.t = t
 		before := len(w.items(s.ID))
-		w.must("POST", "/api/v1/sessions/"+s.ID+"/agent/end", nil, nil)
-		w.until("the agent's end", 20*time.Second, func() bool { return w.session(s.ID).AgentState == "ended" && len(w.marked()) == 0 })
+		w.endAgent(s.ID)
 		r := w.send(s.ID, "say back again")
 		if reason := w.ended(s.ID, r.Run); reason != "end_turn" {
 			t.Fatalf("ended by %q", reason)

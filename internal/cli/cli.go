@@ -93,6 +93,11 @@ type grammar struct {
 	Serve    serveCmd    `cmd:"" group:"host" help:"Run the host in the foreground, for a supervisor."`
 	Status   statusCmd   `cmd:"" group:"host" help:"Tell how the running host is."`
 	Stop     stopCmd     `cmd:"" group:"host" help:"Stop the running host."`
+	Restart  restartCmd  `cmd:"" group:"host" help:"Restart the running host in place, without a gap."`
+	Upgrade  upgradeCmd  `cmd:"" group:"host" help:"Put a new binary in the place of the running one."`
+	Logs     logsCmd     `cmd:"" group:"host" help:"Show the host's log."`
+	Service  serviceCmd  `cmd:"" group:"host" help:"Install the host as a service, and look after it."`
+	Doctor   doctorCmd   `cmd:"" group:"host" help:"Tell what is wrong with the host."`
 	Verify   verifyCmd   `cmd:"" group:"host" help:"Check that what pages show equals the log."`
 	Link     linkCmd     `cmd:"" group:"logins" help:"Print a one-time link that logs a browser in."`
 	Token    tokenCmd    `cmd:"" group:"logins" help:"Make, list and revoke tokens for scripts."`

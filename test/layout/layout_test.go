@@ -57,7 +57,7 @@ var only = map[string][]string{
 	// It changes rarely and must stay small: an old keeper serves a new host.
 	"internal/keeper": {"internal/proc", "internal/failpoint"},
 	// It talks to a host over a socket, or through what main hands it.
-	"internal/cli": {"internal/agent", "internal/config", "internal/store"},
+	"internal/cli": {"internal/agent", "internal/config", "internal/doctor", "internal/obs", "internal/proc", "internal/store", "internal/supervise"},
 	"internal/acp": {},
 }
 

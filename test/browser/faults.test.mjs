@@ -116,6 +116,25 @@ atBothSizes([
     },
   ],
   [
+    'a host that goes away before the list was read is told of, and the list comes with it',
+    async ({ world, visitor }) => {
+      const person = await visitor();
+      person.expect(/net::ERR_FAILED|net::ERR_CONNECTION_FAILED/);
+      const { page } = person;
+      await person.begin('say ready');
+      await person.finished();
+      // Nothing is answered but the question who this is.
+      const away = (route) => (route.request().url().includes('/api/v1/me') ? route.continue() : route.abort('connectionfailed'));
+      await page.route('**/api/**', away);
+      await page.goto(world.base);
+      await page.locator('.ban', { hasText: 'No answer' }).waitFor();
+      await page.unroute('**/api/**', away);
+      await page.getByRole('button', { name: 'Try now' }).click();
+      await page.locator('.ban').waitFor({ state: 'detached' });
+      await page.getByText('say ready').filter({ visible: true }).first().waitFor();
+    },
+  ],
+  [
     'the list waits for a host that is away, too',
     async ({ world, visitor }) => {
       const person = await visitor();

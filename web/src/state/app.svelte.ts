@@ -33,6 +33,8 @@ export interface Group {
 }
 
 const LIST_PAGE = 100;
+/** How long a list that could not be read waits before it is read again, in milliseconds. */
+const LOAD_AGAIN = 3000;
 /** A session goes on by a few events without a word: its row is written, its agent is put to sleep. A run has more. */
 const QUIET = 8;
 /** A page that nobody sees gives its connection back after this long: a browser has six for all of its tabs. */
@@ -87,6 +89,8 @@ export class App {
   private flushing = false;
   private toastId = 0;
   private hiddenTimer: ReturnType<typeof setTimeout> | undefined;
+  /** Runs while the list waits to be read again: there is no stream then. */
+  private loadTimer: ReturnType<typeof setTimeout> | undefined;
   private catchingUp = -1;
   private approvalsTimer: ReturnType<typeof setTimeout> | undefined;
   private baseline = 0;
@@ -190,6 +194,8 @@ export class App {
 
   /** Reads the list and what hangs on it, then follows the log from there. */
   async load(): Promise<void> {
+    clearTimeout(this.loadTimer);
+    this.loadTimer = undefined;
     try {
       const page = await get<{ sessions: SessionRow[]; next?: string | number; cursor: string }>(
         `/api/v1/sessions?limit=${LIST_PAGE}`,
@@ -208,10 +214,12 @@ export class App {
       this.stream.start(page.cursor, this.followed());
     } catch (error) {
       if (error instanceof Problem && error.status === 401) return this.loggedOut();
-      this.rowsProblem = explain('The list did not load', error);
-      setTimeout(() => {
-        if (this.phase === 'in' && this.rowsProblem) void this.load();
-      }, 3000);
+      // A host that is away is the banner's to tell, here as later.
+      if (error instanceof Problem && error.status === 0) this.lost(Date.now() + LOAD_AGAIN);
+      else this.rowsProblem = explain('The list did not load', error);
+      this.loadTimer = setTimeout(() => {
+        if (this.phase === 'in') void this.load();
+      }, LOAD_AGAIN);
       return;
     }
     if (this.session) void this.fetchRow(this.session.id);
@@ -450,7 +458,8 @@ export class App {
   }
 
   tryNow(): void {
-    this.stream.nudge();
+    if (this.loadTimer) void this.load();
+    else this.stream.nudge();
   }
 
   /** The time since which the person should know that the host does not answer, or 0. */

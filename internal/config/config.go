@@ -42,6 +42,9 @@ type Config struct {
 	InsecureBind bool
 	// LogLevel is debug, info, warn or error.
 	LogLevel string
+	// KeepAwake says when the machine is kept from sleeping by itself while a
+	// run is live.
+	KeepAwake KeepAwake
 	// Agents are the configured agents by id ([a-z0-9-]+).
 	Agents map[string]Agent
 	Limits Limits
@@ -50,6 +53,16 @@ type Config struct {
 	// were seen and not used. They are no errors.
 	Notes []string
 }
+
+// KeepAwake is one of the values below.
+type KeepAwake string
+
+// When the machine is kept awake.
+const (
+	AwakeOnMains KeepAwake = "mains" // the default: a battery is left alone
+	AwakeAlways  KeepAwake = "always"
+	AwakeNever   KeepAwake = "never"
+)
 
 // Agent is one configured agent. It is run for a session only, never to
 // look at it.
@@ -118,6 +131,7 @@ type file struct {
 	AllowedHosts []string         `toml:"allowed_hosts"`
 	InsecureBind bool             `toml:"insecure_bind"`
 	LogLevel     string           `toml:"log_level"`
+	KeepAwake    KeepAwake        `toml:"keep_awake"`
 	Agents       map[string]Agent `toml:"agents"`
 	Limits       Limits           `toml:"limits"`
 	Leases       Leases           `toml:"leases"`
@@ -125,7 +139,8 @@ type file struct {
 
 func defaults() file {
 	return file{
-		LogLevel: "info",
+		LogLevel:  "info",
+		KeepAwake: AwakeOnMains,
 		Limits: Limits{
 			LiveAgents:      8,
 			SpoolBytes:      1 << 30,
@@ -169,7 +184,7 @@ func Load(src Sources) (*Config, error) {
 	}
 
 	cfg := &Config{
-		Home: home, Agents: f.Agents, Limits: f.Limits, Leases: f.Leases,
+		Home: home, KeepAwake: f.KeepAwake, Agents: f.Agents, Limits: f.Limits, Leases: f.Leases,
 	}
 	if err := cfg.setAddr(src.Flags.Addr, env, path, f.Addr); err != nil {
 		return nil, err

@@ -85,6 +85,7 @@ func TestWholeFile(t *testing.T) {
 addr = "127.0.0.1:9000"
 allowed_hosts = ["Mini.tailnet.ts.net", "*.ts.net", "10.0.0.1:8787"]
 log_level = "debug"
+keep_awake = "always"
 
 [agents.mine]
 name = "Mine"
@@ -109,7 +110,7 @@ idle = "5m"
 	}
 	want := &Config{
 		Addr: "127.0.0.1:9000", Home: filepath.Join(home, ".holdfast"),
-		AllowedHosts: []string{"mini.tailnet.ts.net", "*.ts.net", "10.0.0.1:8787"}, LogLevel: "debug",
+		AllowedHosts: []string{"mini.tailnet.ts.net", "*.ts.net", "10.0.0.1:8787"}, LogLevel: "debug", KeepAwake: AwakeAlways,
 		Agents: map[string]Agent{
 			"mine": {Name: "Mine", Command: []string{"/bin/mine", "acp"}, Env: map[string]string{"KEY": "value"}},
 			"bare": {Name: "bare", Command: []string{"bare"}},
@@ -153,6 +154,8 @@ func TestRefusals(t *testing.T) {
 		{"old port", "", []string{"HERMES_WEBUI_PORT=abc"}, Flags{}, []string{"HERMES_WEBUI_PORT", "65535"}},
 		{"host with scheme", "allowed_hosts = [\"https://x\"]\n", nil, Flags{}, []string{"allowed_hosts", "without scheme"}},
 		{"level", "log_level = \"loud\"\n", nil, Flags{}, []string{"log_level", "debug, info"}},
+		{"keep awake", "keep_awake = \"often\"\n", nil, Flags{}, []string{"keep_awake", `"often"`, `"mains", "always" or "never"`}},
+		{"keep awake, not a text", "keep_awake = true\n", nil, Flags{}, []string{":1:", "keep_awake must be a text"}},
 		{"boolean", "", []string{"HOLDFAST_INSECURE_BIND=perhaps"}, Flags{}, []string{"true or false"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -304,7 +307,7 @@ func FuzzDecode(f *testing.F) {
 			}
 			return
 		}
-		c := &Config{Agents: v.Agents, Limits: v.Limits, Leases: v.Leases}
+		c := &Config{KeepAwake: v.KeepAwake, Agents: v.Agents, Limits: v.Limits, Leases: v.Leases}
 		_ = c.check("config.toml")
 	})
 }

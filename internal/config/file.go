@@ -126,6 +126,11 @@ var agentID = regexp.MustCompile(`^[a-z0-9-]+$`)
 
 // check tells what is wrong with values that are well formed.
 func (c *Config) check(path string) error {
+	switch c.KeepAwake {
+	case AwakeOnMains, AwakeAlways, AwakeNever:
+	default:
+		return errorf("%s: keep_awake is %q; write %q, %q or %q", path, c.KeepAwake, AwakeOnMains, AwakeAlways, AwakeNever)
+	}
 	for _, id := range sortedKeys(c.Agents) {
 		a := c.Agents[id]
 		where := fmt.Sprintf("%s: [agents.%s]", path, id)

@@ -38,6 +38,7 @@ var rooms = []string{
 	"internal/probe",
 	"internal/doctor",
 	"internal/supervise",
+	"internal/awake",
 	"internal/workspace",
 	"internal/schedule",
 	"internal/push",

@@ -28,6 +28,12 @@ import (
 var bins struct{ host, agent string }
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(sweepVar); dir != "" {
+		_, _ = io.Copy(io.Discard, os.Stdin) // ends when the test that started us does
+		sweep(dir)
+		_ = os.RemoveAll(dir)
+		return
+	}
 	dir, err := os.MkdirTemp("", "hf-e2e")
 	if err != nil {
 		panic(err)
@@ -68,6 +74,10 @@ type world struct {
 	out   *syncBuffer
 	done  chan struct{}
 	after func() // at the very end
+
+	// within turns a command into one that runs where a supervisor's host lives;
+	// nil: here. A host that a supervisor started is not w.host's.
+	within func(argv []string) []string
 }
 
 type syncBuffer struct {
@@ -229,11 +239,20 @@ func (w *world) awaitHealthy() {
 	w.t.Fatalf("the host was not healthy in time:\n%s", w.out)
 }
 
+// command is the built binary with the world's environment.
+func (w *world) command(args ...string) *exec.Cmd {
+	argv := append([]string{bins.host}, args...)
+	if w.within != nil {
+		argv = w.within(argv)
+	}
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Env = w.environ()
+	return cmd
+}
+
 // status is what `holdfast status --json` says, or nil where no host answers.
 func (w *world) status() map[string]any {
-	cmd := exec.Command(bins.host, "status", "--json", "--home", w.home)
-	cmd.Env = w.environ()
-	out, err := cmd.Output()
+	out, err := w.command("status", "--json", "--home", w.home).Output()
 	if err != nil {
 		return nil
 	}
@@ -247,8 +266,7 @@ func (w *world) status() map[string]any {
 // cli runs a command against the world's state folder and returns its stdout.
 func (w *world) cli(args ...string) string {
 	w.t.Helper()
-	cmd := exec.Command(bins.host, append(args, "--home", w.home)...)
-	cmd.Env = w.environ()
+	cmd := w.command(append(args, "--home", w.home)...)
 	var errOut bytes.Buffer
 	cmd.Stderr = &errOut
 	out, err := cmd.Output()
@@ -288,9 +306,7 @@ func (w *world) stopAll() {
 		select {
 		case <-w.done:
 		default:
-			cmd := exec.Command(bins.host, "stop", "--all", "--home", w.home)
-			cmd.Env = w.environ()
-			_ = cmd.Run()
+			_ = w.command("stop", "--all", "--home", w.home).Run()
 			_ = w.host.Process.Signal(syscall.SIGTERM)
 			select {
 			case <-w.done:
@@ -323,6 +339,35 @@ func (w *world) marked() []int {
 		}
 	}
 	return pids
+}
+
+// sweepVar makes the test binary the sweeper of a test's folder, and siteVar is
+// how a supervisor and what it starts are known.
+const (
+	sweepVar = "HOLDFAST_TEST_SWEEP"
+	siteVar  = "HOLDFAST_TEST_SITE"
+)
+
+// sweep kills what belongs to a test's folder until nothing of it is left: a
+// supervisor that lives on starts what was killed before it.
+func sweep(dir string) {
+	for quiet := 0; quiet < 3; {
+		quiet++
+		entries, _ := os.ReadDir("/proc")
+		for _, e := range entries {
+			var pid int
+			if _, err := fmt.Sscan(e.Name(), &pid); err != nil || pid == os.Getpid() {
+				continue
+			}
+			env, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "environ"))
+			args, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
+			if bytes.Contains(env, []byte(siteVar+"="+dir+"\x00")) || bytes.Contains(env, []byte("HOLDFAST_MARK="+dir+"/")) || bytes.Contains(args, []byte(dir+"/")) {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+				quiet = 0
+			}
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 // problem is an answer that is not 2xx.

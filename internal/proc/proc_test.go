@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -247,7 +248,11 @@ func TestLimits(t *testing.T) {
 		t.Errorf("set %d, %v", n, err)
 	}
 	n, err := RaiseNoFile()
-	if err != nil || n < 200 {
-		t.Errorf("raised to %d, %v", n, err)
+	if want := min(saneNoFile, lim.Max); err != nil || n != want {
+		t.Errorf("raised to %d, %v, want %d", n, err, want)
+	}
+	// What Go gives to children is not what it says of ourselves.
+	if out, err := exec.Command("/bin/sh", "-c", "ulimit -n").Output(); err != nil || strings.TrimSpace(string(out)) != strconv.FormatUint(n, 10) {
+		t.Errorf("a child has %q, %v, want %d", out, err, n)
 	}
 }

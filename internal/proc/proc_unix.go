@@ -122,21 +122,16 @@ func Locked(path string) (bool, error) {
 	}
 }
 
-// RaiseNoFile raises the soft limit of descriptors to the hard one, where it
-// can, and returns the soft limit that holds now.
-func RaiseNoFile() (uint64, error) {
-	var lim syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil {
-		return 0, fmt.Errorf("read descriptor limit: %w", err)
-	}
-	if lim.Cur < lim.Max {
-		raised := syscall.Rlimit{Cur: lim.Max, Max: lim.Max}
-		if syscall.Setrlimit(syscall.RLIMIT_NOFILE, &raised) == nil {
-			return uint64(raised.Cur), nil
-		}
-	}
-	return uint64(lim.Cur), nil
-}
+// saneNoFile is enough for every connection and agent that the defaults allow,
+// and small enough for programs that walk all descriptors when they start one.
+const saneNoFile = 16384
+
+// RaiseNoFile sets the soft limit of descriptors to a sane value, or to the
+// hard limit where that is less, and returns the soft limit that holds now.
+// It always sets: Go has raised our own soft limit to the hard one before main,
+// and gives children the one that we were started with, 256 under launchd,
+// until the limit is set in so many words.
+func RaiseNoFile() (uint64, error) { return SetNoFile(saneNoFile) }
 
 // SetNoFile sets the soft limit of descriptors of this process and of the
 // children that it starts, at most to the hard limit, and returns what it set.

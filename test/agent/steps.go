@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
@@ -69,7 +70,8 @@ type step func(t *turn, ctx context.Context, s script.Step) error
 //	late-update TEXT            a chunk after the prompt's answer
 //	leak-fds N                  opens files and keeps them
 //	stop REASON / error CODE TEXT   end the turn
-//	env NAME / pid / helper-pid / cwd / options  says it
+//	env NAME / limit / pid / helper-pid / cwd / options  says it; limit is that
+//	                            of descriptors, as a program that is not in Go has it
 func steps() map[string]step {
 	return map[string]step{
 		"say": func(t *turn, _ context.Context, s script.Step) error { return t.say(s.Text()) },
@@ -229,7 +231,15 @@ func steps() map[string]step {
 			return &acp.Error{Code: number(s.Arg(0, "-32603")), Message: s.After(1)}
 		},
 
-		"env":        func(t *turn, _ context.Context, s script.Step) error { return t.say(os.Getenv(s.Arg(0, ""))) },
+		"env": func(t *turn, _ context.Context, s script.Step) error { return t.say(os.Getenv(s.Arg(0, ""))) },
+		"limit": func(t *turn, ctx context.Context, _ script.Step) error {
+			// Go raises its own limit, and gives children what it was given.
+			out, err := exec.CommandContext(ctx, "/bin/sh", "-c", "ulimit -n").Output()
+			if err != nil {
+				return fmt.Errorf("limit: %w", err)
+			}
+			return t.say(strings.TrimSpace(string(out)))
+		},
 		"pid":        func(t *turn, _ context.Context, _ script.Step) error { return t.say(strconv.Itoa(os.Getpid())) },
 		"helper-pid": func(t *turn, _ context.Context, _ script.Step) error { return t.say(strconv.Itoa(t.a.helper)) },
 		"cwd": func(t *turn, _ context.Context, _ script.Step) error {

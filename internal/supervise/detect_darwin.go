@@ -1,0 +1,23 @@
+package supervise
+
+import (
+	"os"
+	"path/filepath"
+)
+
+// look adds what this operating system tells.
+func (s *Self) look() {
+	s.Outputs = outputs()
+	s.SystemJob = systemJob(os.Getenv("XPC_SERVICE_NAME"))
+}
+
+// systemJob tells whether a job belongs to the system. A job of the system may
+// run as any user (UserName in its file), so its file decides before the user
+// does.
+func systemJob(label string) bool {
+	name := filepath.Base(label) + ".plist"
+	if _, err := os.Stat(filepath.Join("/Library/LaunchDaemons", name)); err == nil {
+		return true
+	}
+	return os.Getuid() == 0
+}

@@ -324,6 +324,77 @@ func reapers(t *testing.T) []string {
 	return names
 }
 
+// TestDetectSystemd runs a user's systemd in namespaces of its own.
+func TestDetectSystemd(t *testing.T) {
+	need(t, "unshare", "tini", "setsid")
+	needRoot(t)
+	const program = "/lib/systemd/systemd"
+	if _, err := os.Stat(program); err != nil {
+		lack(t, "systemd is not installed")
+	}
+	s := newScene(t)
+	var join strings.Builder
+	for _, root := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"} {
+		if _, err := os.Stat(filepath.Join(root, "cgroup.procs")); err != nil {
+			continue
+		}
+		group := filepath.Join(root, filepath.Base(s.dir))
+		if err := os.Mkdir(group, 0o755); err != nil {
+			// Also in CI: it depends on the container that the machine is.
+			t.Skipf("no control group can be made here: %v", err)
+		}
+		t.Cleanup(func() { removeGroup(group) })
+		fmt.Fprintf(&join, "echo $$ > %s/cgroup.procs\n", group)
+	}
+	if join.Len() == 0 {
+		t.Skip("there are no control groups here")
+	}
+	for name, command := range map[string]string{
+		"holdfast": strings.Join(s.argv("-detect-again"), " "),
+		"shell":    s.line() + "; true",
+		"orphan":   "setsid -f " + s.line() + "; sleep 30",
+	} {
+		unit := "[Unit]\nDefaultDependencies=no\n[Service]\n"
+		if name != "holdfast" {
+			command = "/bin/sh " + s.write(name+".sh", strings.ReplaceAll(command, s.out, s.out+"."+name)+"\n", 0o644)
+		}
+		s.write("units/"+name+".service", unit+"ExecStart="+strings.ReplaceAll(command, "$", "$$")+"\n", 0o644)
+	}
+	s.write("units/basic.target", "[Unit]\nWants=holdfast.service shell.service orphan.service\n", 0o644)
+	s.write("r/.made", "", 0o600)
+	inner := s.write("inner.sh", fmt.Sprintf(`set -e
+mount --make-rprivate /
+mount -t tmpfs none /run
+mkdir -p /run/systemd/system
+exec env -i PATH="$PATH" HOME=%[1]s XDG_RUNTIME_DIR=%[1]s/r SYSTEMD_UNIT_PATH=%[1]s/units tini -s -- %[2]s --user --unit=basic.target
+`, s.dir, program), 0o644)
+	outer := s.write("outer.sh", "set -e\n"+join.String()+"exec unshare --pid --mount --cgroup --fork --kill-child --mount-proc sh "+inner+"\n", 0o644)
+	s.start(nil, "sh", outer)
+	s.want(Unit{Manager: Systemd, Name: "holdfast.service"})
+	for name, parent := range map[string]string{"shell": "sh", "orphan": "systemd"} {
+		if r := s.await(s.out + "." + name); r.Supervised() || r.Parent.Name != parent {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}
+
+// removeGroup removes a control group whose processes have been killed.
+func removeGroup(dir string) {
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+			if err == nil && d.IsDir() {
+				for p := path; strings.HasPrefix(p, dir); p = filepath.Dir(p) {
+					_ = syscall.Rmdir(p)
+				}
+			}
+			return nil
+		})
+		if _, err := os.Stat(dir); err != nil {
+			return
+		}
+	}
+}
+
 func TestDetectFalseFriends(t *testing.T) {
 	t.Run("tmux", func(t *testing.T) {
 		need(t, "tmux")

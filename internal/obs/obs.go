@@ -1,6 +1,7 @@
-// Package obs sets up the log: text to stderr for the supervisor, and the last
-// lines in memory for the page and the crash folder. It must not open files,
-// and must not fail.
+// Package obs sets up the log: text to stderr for the supervisor and to a file
+// that rotates, and the last lines in memory for the page and the crash folder.
+// It opens no file but the log's own, and a log that cannot be written must not
+// stop anything.
 package obs
 
 import (

@@ -1,0 +1,5 @@
+//go:build !unix
+
+package supervise
+
+func owner(int) int { return -1 }

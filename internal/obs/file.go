@@ -148,7 +148,7 @@ func (f *File) drop() {
 // rotate moves the files up by one. Where the folder does not let it, the file
 // is emptied instead: it must not grow for ever.
 func (f *File) rotate() {
-	names := names(f.path)
+	names := Files(f.path)
 	f.drop() // some systems do not rename what is open
 	moved := true
 	for i := len(names) - 1; i > 0; i-- {
@@ -193,24 +193,14 @@ func (f *File) Close() error {
 	return err
 }
 
-// names lists the files of the log at path, newest first.
-func names(path string) []string {
+// Files lists the names of the log's files at path, newest first. They need not
+// be there.
+func Files(path string) []string {
 	all := []string{path}
 	for i := 1; i < fileCount; i++ {
 		all = append(all, fmt.Sprintf("%s.%d", path, i))
 	}
 	return all
-}
-
-// Files lists the files of the log at path that are there, newest first.
-func Files(path string) []string {
-	var there []string
-	for _, name := range names(path) {
-		if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
-			there = append(there, name)
-		}
-	}
-	return there
 }
 
 // Tee returns a writer that writes to each of them, also where one fails.

@@ -24,6 +24,7 @@ type manager struct {
 	shell bool         // a shell stands between it and an installed host
 
 	argv  func(*site) []string                // starts it
+	flags func(*site) []string                // of service install
 	began func(*site)                         // waits until it listens to commands
 	write func(*site, program)                // a service by hand, known to it and up
 	ready func(s *site, name string) []string // waits for readiness; nil: it knows none
@@ -34,10 +35,15 @@ type manager struct {
 	// isDown is what it says of a service that is down and stays so.
 	isDown *regexp.Regexp
 	status func(s *site, name string) []string
+	// calm tells what it counted that a restart in place must not show it; nil:
+	// it counts nothing.
+	calm func(s *site, name string) string
+	// watchdog sets the time after which a silent host is ended.
+	watchdog func(s *site, name string, after time.Duration)
 }
 
-// installed is the chain of parents of an installed host.
-func (m manager) installed() []string {
+// parents is the chain of parents of an installed host.
+func (m manager) parents() []string {
 	if m.shell {
 		return append([]string{"run"}, m.chain...)
 	}
@@ -67,6 +73,10 @@ func (m manager) need(t *testing.T) {
 		t.Skipf("SKIPPED: %s cannot run here: %v", m.name, err)
 	}
 }
+
+// inFolder leaves out the timer, which would be a line in the crontab of who
+// runs the tests.
+func inFolder(s *site) []string { return []string{"--services-dir", s.services, "--no-timer"} }
 
 func (s *site) folder(name string) string { return filepath.Join(s.services, name) }
 
@@ -106,7 +116,8 @@ func (s *site) output(name string) string { return filepath.Join(s.dir, name+".o
 
 var runit = manager{
 	name: "runit", tools: []string{"runsvdir", "runsv", "sv"}, chain: []string{"runsv", "runsvdir"},
-	argv: func(s *site) []string { return []string{"runsvdir", s.services} },
+	argv:  func(s *site) []string { return []string{"runsvdir", s.services} },
+	flags: inFolder,
 	write: func(s *site, p program) {
 		files := map[string]string{"run": p.script(s.output(p.name))}
 		if p.mapped {
@@ -123,7 +134,8 @@ var runit = manager{
 
 var s6 = manager{
 	name: "s6", tools: []string{"s6-svscan", "s6-supervise", "s6-svc", "s6-svstat", "s6-svwait"}, chain: []string{"s6-supervise", "s6-svscan"},
-	argv: func(s *site) []string { return []string{"s6-svscan", s.services} },
+	argv:  func(s *site) []string { return []string{"s6-svscan", s.services} },
+	flags: inFolder,
 	began: func(s *site) {
 		s.until("s6-svscan", 10*time.Second, func() bool {
 			_, err := s.run("s6-svscanctl", "-a", s.services)
@@ -150,6 +162,7 @@ var s6 = manager{
 	},
 	status: func(s *site, name string) []string { return []string{"s6-svstat", "-o", "up,wantedup", s.folder(name)} },
 	isDown: regexp.MustCompile(`^false false`),
+	calm:   func(s *site, name string) string { return strings.TrimSpace(s.mustRun("s6-svdt", s.folder(name))) },
 	exit: func(s *site, name string) string {
 		return strings.TrimSpace(s.mustRun("s6-svstat", "-o", "exitcode", s.folder(name)))
 	},
@@ -159,6 +172,7 @@ var daemontools = manager{
 	name: "daemontools", tools: []string{"svscan", "supervise", "svc", "svstat"}, chain: []string{"supervise", "svscan"},
 	shell: true, // only a run script that stays can map an exit code
 	argv:  func(s *site) []string { return []string{"svscan", s.services} },
+	flags: inFolder,
 	write: func(s *site, p program) {
 		run := p.script(s.output(p.name))
 		if p.mapped { // daemontools tells nobody how a program ended
@@ -182,6 +196,7 @@ exit $c
 
 var supervisord = manager{
 	name: "supervisord", tools: []string{"supervisord", "supervisorctl"}, chain: []string{"supervisord"},
+	flags: func(s *site) []string { return []string{"--supervisorctl-config", s.supervisordConf(), "--no-timer"} },
 	argv: func(s *site) []string {
 		text := strings.ReplaceAll(`[supervisord]
 nodaemon=true
@@ -225,6 +240,13 @@ files = DIR/sv/*.conf
 	restart: func(s *site, name string) []string { return s.supervisorctl("restart", name) },
 	status:  func(s *site, name string) []string { return s.supervisorctl("status", name) },
 	isDown:  regexp.MustCompile(`EXITED|STOPPED`),
+	calm: func(s *site, _ string) string {
+		log, err := os.ReadFile(filepath.Join(s.dir, "supervisord.log"))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		return string(regexp.MustCompile(`(?m)^.*\b(exited|stopped): .*$`).Find(log))
+	},
 	exit: func(s *site, name string) string {
 		log, err := os.ReadFile(filepath.Join(s.dir, "supervisord.log"))
 		if err != nil {
@@ -248,6 +270,7 @@ func (s *site) supervisorctl(args ...string) []string {
 // machine but a cgroup that it may write to.
 var systemd = manager{
 	name: "systemd", tools: []string{"systemctl", "unshare", "nsenter", "tini"}, able: systemdAble, chain: []string{"systemd"},
+	flags: func(*site) []string { return nil },
 	argv: func(s *site) []string {
 		var join strings.Builder
 		for _, root := range cgroupRoots() {
@@ -317,6 +340,17 @@ exec env -i PATH="$PATH" HOME="$HOME" SHELL=/bin/sh XDG_RUNTIME_DIR="$XDG_RUNTIM
 	restart: func(_ *site, name string) []string { return []string{"systemctl", "--user", "restart", name} },
 	status:  func(_ *site, name string) []string { return []string{"systemctl", "--user", "is-active", name} },
 	isDown:  regexp.MustCompile(`^(inactive|failed)`),
+	calm: func(s *site, name string) string {
+		out := strings.TrimSpace(s.mustRun("systemctl", "--user", "show", "-P", "NRestarts", name))
+		if out == "0" {
+			return ""
+		}
+		return out + " restarts"
+	},
+	watchdog: func(s *site, name string, after time.Duration) {
+		s.put(filepath.Join(s.services, name+".service.d", "watchdog.conf"), fmt.Sprintf("[Service]\nWatchdogSec=%dms\n", after.Milliseconds()), 0o600)
+		s.mustRun("systemctl", "--user", "daemon-reload")
+	},
 	exit: func(s *site, name string) string {
 		return strings.TrimSpace(s.mustRun("systemctl", "--user", "show", "-P", "ExecMainStatus", name))
 	},

@@ -21,6 +21,9 @@ func TestSupervised(t *testing.T) {
 			t.Parallel()
 			m.need(t)
 			for _, sc := range scenes {
+				if sc.has != nil && !sc.has(m) {
+					continue
+				}
 				t.Run(sc.name, func(t *testing.T) {
 					t.Parallel()
 					sc.play(newSite(t, m))
@@ -33,18 +36,22 @@ func TestSupervised(t *testing.T) {
 var scenes = []struct {
 	name string
 	play func(*site)
+	has  func(manager) bool // where not every supervisor has it
 }{
-	{"a quiet minute", quietMinute},
-	{"up for a quiet minute", upMinute},
-	{"up --detach is refused", upDetach},
-	{"kill -9", killed},
-	{"its own restart", ownRestart},
-	{"exit code 78", stayDown},
-	{"service stop", func(s *site) { stopped(s, "service", "stop") }},
-	{"stop", func(s *site) { stopped(s, "stop") }},
-	{"stop --all and uninstall", uninstalled},
-	{"a second copy", secondCopy},
-	{"readiness", readiness},
+	{name: "a quiet minute", play: quietMinute},
+	{name: "up for a quiet minute", play: upMinute},
+	{name: "up --detach is refused", play: upDetach},
+	{name: "kill -9", play: killed},
+	{name: "its own restart", play: ownRestart},
+	{name: "exit code 78", play: stayDown},
+	{name: "service stop", play: func(s *site) { stopped(s, "service", "stop") }},
+	{name: "stop", play: func(s *site) { stopped(s, "stop") }},
+	{name: "stop --all and uninstall", play: uninstalled},
+	{name: "a second copy", play: secondCopy},
+	{name: "readiness", play: readiness, has: func(m manager) bool { return m.ready != nil }},
+	{name: "watchdog", play: watchdog, has: func(m manager) bool { return m.watchdog != nil }},
+	{name: "wedge", play: wedged},
+	{name: "restart in place", play: restartInPlace},
 }
 
 // minute is how long nothing may happen.
@@ -64,7 +71,7 @@ func quietMinute(s *site) {
 	if s.healthy(0) != pid {
 		t.Errorf("another process is the host")
 	}
-	s.supervised(pid, s.m.installed())
+	s.supervised(pid, s.m.parents())
 	if pids := s.hosts(); !slices.Equal(pids, []int{pid}) {
 		t.Errorf("processes %v are hosts, want only %d", pids, pid)
 	}
@@ -117,7 +124,7 @@ func killed(s *site) {
 	s.install()
 	pid := s.healthy(0)
 	tu := s.turn(sessionRow{}, 400)
-	s.killHost(pid, syscall.SIGKILL)
+	s.signalHost(pid, syscall.SIGKILL)
 	s.healthy(pid)
 	tu.whole()
 	settle()
@@ -203,23 +210,35 @@ func uninstalled(s *site) {
 		t.Skip("SKIPPED: this build has no service uninstall yet")
 	}
 	before := files(t, s.user, s.services)
-	s.install()
-	s.healthy(0)
+	s.installed()
+	pid := s.healthy(0)
 	s.turn(sessionRow{}, 3000)
-	s.stopAll()
-	s.gone(time.Second)
-	if left := append(s.marked(), s.hosts()...); len(left) > 0 {
-		t.Errorf("processes %v are left", left)
+	noneLeft := func() {
+		t.Helper()
+		s.gone(time.Second)
+		if left := append(s.marked(), s.hosts()...); len(left) > 0 {
+			t.Errorf("processes %v are left", left)
+		}
 	}
+	s.mustHoldfast("service", "stop", "--all")
+	noneLeft()
 	settle()
-	s.wantStarts(1)
-	out := s.uninstall()
+	noneLeft()
+	s.saysDown(service)
+	s.mustHoldfast("service", "start")
+	s.healthy(pid)
+	s.turn(sessionRow{}, 3000)
+	out := s.mustHoldfast("service", "uninstall", "--yes")
 	if !strings.Contains(out, s.home) {
 		t.Errorf("uninstall does not say where the data is:\n%s", out)
 	}
+	noneLeft()
 	settle()
-	if left := append(s.marked(), s.hosts()...); len(left) > 0 {
-		t.Errorf("processes %v are left", left)
+	noneLeft()
+	if len(s.m.chain) > 1 { // it has a process for each service
+		for _, pid := range s.children() {
+			t.Errorf("process %d of the supervisor is left", pid)
+		}
 	}
 	for _, path := range files(t, s.user, s.services) {
 		if !slices.Contains(before, path) {
@@ -255,9 +274,6 @@ func secondCopy(s *site) {
 // before.
 func readiness(s *site) {
 	t := s.t
-	if s.m.ready == nil {
-		t.Skip(s.m.name + " knows no readiness")
-	}
 	s.needsNotify()
 	s.install()
 	s.healthy(0)

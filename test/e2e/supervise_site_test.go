@@ -191,6 +191,15 @@ func (s *site) holdfast(args ...string) (int, string) {
 	return cmd.ProcessState.ExitCode(), string(out)
 }
 
+func (s *site) mustHoldfast(args ...string) string {
+	s.t.Helper()
+	code, out := s.holdfast(args...)
+	if code != 0 {
+		s.t.Fatalf("holdfast %s: exit code %d\n%s", strings.Join(args, " "), code, out)
+	}
+	return out
+}
+
 // counted puts a script in the place of a program that writes a line for each
 // start and then becomes the program. A restart in place is no start: it runs
 // the program that it is.
@@ -221,7 +230,7 @@ func (s *site) wantStarts(want int) {
 
 // settle waits longer than any of the supervisors does before it starts a
 // program again.
-func settle() { time.Sleep(3 * time.Second) }
+func settle() { time.Sleep(4 * time.Second) }
 
 // listeners are the processes that hold a socket which listens at the host's
 // address.
@@ -336,6 +345,22 @@ func (s *site) hosts() []int {
 	return pids
 }
 
+// children are the processes below the supervisor.
+func (s *site) children() []int {
+	s.t.Helper()
+	tree, err := proc.Tree(s.root)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var pids []int
+	for _, p := range tree {
+		if !p.Zombie {
+			pids = append(pids, p.PID)
+		}
+	}
+	return pids
+}
+
 // staysDown checks that the service is down, by what can be seen of it and by
 // what its supervisor says.
 func (s *site) staysDown() {
@@ -373,13 +398,13 @@ func (s *site) breakConfig() (mend func()) {
 	return func() { write(good) }
 }
 
-// files lists what lies in the folders, sockets and all.
+// files lists what lies in the folders, sockets and all; not the folders.
 func files(t *testing.T, dirs ...string) []string {
 	t.Helper()
 	var found []string
 	for _, dir := range dirs {
 		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-			if err == nil && path != dir {
+			if err == nil && !d.IsDir() {
 				found = append(found, path)
 			}
 			return nil

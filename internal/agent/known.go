@@ -12,6 +12,8 @@ const TourID = "tour"
 // entry is an agent as the catalogue knows it, before it was found.
 type entry struct {
 	Agent
+	// get is where Agent.Install comes from.
+	get Way
 
 	// commands are the names to look for, best first, each with its
 	// arguments.
@@ -61,7 +63,35 @@ func lookUp(id string) (entry, bool) {
 	return entry{}, false
 }
 
-func npm(pkg string) string { return "Install it with: npm install -g " + pkg }
+// Way is the official way to install an agent.
+type Way struct {
+	ID, Name string
+	Command  string // a line for a shell; "" where there is only the page
+	Page     string // where its makers, or the registry, tell of it
+}
+
+// Ways lists how each known agent is installed, in the order of the catalogue.
+func Ways() []Way {
+	var ways []Way
+	for _, e := range catalogue() {
+		w := e.get
+		w.ID, w.Name = e.ID, e.Name
+		ways = append(ways, w)
+	}
+	return ways
+}
+
+// text tells a person.
+func (w Way) text() string {
+	if w.Command == "" {
+		return "How to install it: " + w.Page
+	}
+	return "Install it with: " + w.Command
+}
+
+func npm(pkg string) Way {
+	return Way{Command: "npm install -g " + pkg, Page: "https://www.npmjs.com/package/" + pkg}
+}
 
 func tour() entry {
 	return entry{Agent: Agent{
@@ -72,6 +102,14 @@ func tour() entry {
 // catalogue is the data. What stands here was seen with the version that the
 // comment names, or is the agent's own documentation where it says so.
 func catalogue() []entry {
+	all := known()
+	for i := range all {
+		all[i].Install = all[i].get.text()
+	}
+	return all
+}
+
+func known() []entry {
 	return []entry{
 		{
 			// Hermes Agent 0.19.0 and 0.20.3, read in source. session/resume
@@ -84,8 +122,11 @@ func catalogue() []entry {
 				AskNote:            "approvals.mode in Hermes' config.yaml decides which commands ask: by default (smart) a model judges first, manual always asks.",
 				PermissionDeadline: 60 * time.Second,
 				Forks:              true,
-				Install:            "Install it with: curl -fsSL https://raw.githubusercontent.com/NousResearch/hermes-agent/main/scripts/install.sh | bash",
 				Login:              "Run in a terminal: hermes setup",
+			},
+			get: Way{
+				Command: "curl -fsSL https://raw.githubusercontent.com/NousResearch/hermes-agent/main/scripts/install.sh | bash",
+				Page:    "https://github.com/NousResearch/hermes-agent",
 			},
 			commands: [][]string{{"hermes-acp"}, {"hermes", "acp"}},
 			find:     findHermes,
@@ -99,9 +140,9 @@ func catalogue() []entry {
 			Agent: Agent{
 				ID: "opencode", Name: "OpenCode", Resume: ResumeResume, Forks: true, Descriptors: 58,
 				AskNote: "permission in opencode.json decides which tools ask.",
-				Install: npm("opencode-ai"),
 				Login:   "Run in a terminal: opencode auth login",
 			},
+			get:      npm("opencode-ai"),
 			commands: [][]string{{"opencode", "acp"}},
 			places:   []string{".opencode/bin/opencode"},
 			version:  []string{"--version"},
@@ -110,10 +151,10 @@ func catalogue() []entry {
 			// claude-agent-acp 0.101.0. Left alone, a classifier decides.
 			Agent: Agent{
 				ID: "claude", Name: "Claude Code", Resume: ResumeLoad, Forks: true, Descriptors: 41,
-				Ask:     []Setting{{Kind: SettingOption, ID: "mode", Value: "default"}},
-				Install: npm("@agentclientprotocol/claude-agent-acp"),
-				Login:   "Run in a terminal: claude, then /login",
+				Ask:   []Setting{{Kind: SettingOption, ID: "mode", Value: "default"}},
+				Login: "Run in a terminal: claude, then /login",
 			},
+			get:      npm("@agentclientprotocol/claude-agent-acp"),
 			commands: [][]string{{"claude-agent-acp"}},
 			instead:  "claude",
 			hint:     "Claude Code is here; the adapter that speaks ACP for it is not",
@@ -127,10 +168,10 @@ func catalogue() []entry {
 			// of the same name has no --version.
 			Agent: Agent{
 				ID: "codex", Name: "Codex", Resume: ResumeLoad, Forks: true, Descriptors: 89,
-				Ask:     []Setting{{Kind: SettingOption, ID: "mode", Value: "workspace-write"}},
-				Install: npm("@agentclientprotocol/codex-acp"),
-				Login:   "Run in a terminal: codex login",
+				Ask:   []Setting{{Kind: SettingOption, ID: "mode", Value: "workspace-write"}},
+				Login: "Run in a terminal: codex login",
 			},
+			get:             npm("@agentclientprotocol/codex-acp"),
 			commands:        [][]string{{"codex-acp"}},
 			instead:         "codex",
 			hint:            "Codex is here; the adapter that speaks ACP for it is not",
@@ -142,9 +183,9 @@ func catalogue() []entry {
 			// creation fails and overwrites its history.
 			Agent: Agent{
 				ID: "gemini", Name: "Gemini CLI", Resume: ResumeLoad, LoadAfter: 75 * time.Second, Descriptors: 40,
-				Install: npm("@google/gemini-cli"),
-				Login:   "Run in a terminal: gemini, and choose how to log in; or set GEMINI_API_KEY",
+				Login: "Run in a terminal: gemini, and choose how to log in; or set GEMINI_API_KEY",
 			},
+			get:      npm("@google/gemini-cli"),
 			commands: [][]string{{"gemini", "--acp"}},
 			version:  []string{"--version"},
 		},
@@ -152,10 +193,10 @@ func catalogue() []entry {
 			// 0.24.4. A load falls back to mode auto.
 			Agent: Agent{
 				ID: "qwen", Name: "Qwen Code", Resume: ResumeLoad, Descriptors: 72,
-				Ask:     []Setting{{Kind: SettingOption, ID: "mode", Value: "default"}},
-				Install: npm("@qwen-code/qwen-code"),
-				Login:   "Run in a terminal: qwen, and choose how to log in; or set OPENAI_API_KEY",
+				Ask:   []Setting{{Kind: SettingOption, ID: "mode", Value: "default"}},
+				Login: "Run in a terminal: qwen, and choose how to log in; or set OPENAI_API_KEY",
 			},
+			get:      npm("@qwen-code/qwen-code"),
 			commands: [][]string{{"qwen", "--acp"}},
 			version:  []string{"--version"},
 		},
@@ -163,9 +204,9 @@ func catalogue() []entry {
 			// 1.0.102. It does not report resume.
 			Agent: Agent{
 				ID: "copilot", Name: "GitHub Copilot", Resume: ResumeLoad, Descriptors: 66,
-				Install: npm("@github/copilot"),
-				Login:   "Run in a terminal: copilot, then /login",
+				Login: "Run in a terminal: copilot, then /login",
 			},
+			get:      npm("@github/copilot"),
 			commands: [][]string{{"copilot", "--acp"}},
 			version:  []string{"--version"},
 		},
@@ -174,9 +215,9 @@ func catalogue() []entry {
 			Agent: Agent{
 				ID: "kilo", Name: "Kilo Code", Resume: ResumeResume, Forks: true, Descriptors: 60,
 				AskNote: "permission in kilo.json decides which tools ask.",
-				Install: npm("@kilocode/cli"),
 				Login:   "Run in a terminal: kilo auth login",
 			},
+			get:      npm("@kilocode/cli"),
 			commands: [][]string{{"kilo", "acp"}},
 			version:  []string{"--version"},
 		},
@@ -185,9 +226,9 @@ func catalogue() []entry {
 			// database migration tool has the same name.
 			Agent: Agent{
 				ID: "goose", Name: "Goose",
-				Install: "How to install it: https://block.github.io/goose/docs/getting-started/installation",
-				Login:   "Run in a terminal: goose configure",
+				Login: "Run in a terminal: goose configure",
 			},
+			get:      Way{Page: "https://block.github.io/goose/docs/getting-started/installation"},
 			commands: [][]string{{"goose", "acp"}},
 			places:   []string{".local/bin/goose", ".cargo/bin/goose"},
 			check:    []string{"acp", "--help"},
@@ -198,9 +239,9 @@ func catalogue() []entry {
 			// 0.36.0, no turn was seen.
 			Agent: Agent{
 				ID: "auggie", Name: "Auggie",
-				Install: npm("@augmentcode/auggie"),
-				Login:   "Run in a terminal: auggie login",
+				Login: "Run in a terminal: auggie login",
 			},
+			get:      npm("@augmentcode/auggie"),
 			commands: [][]string{{"auggie", "--acp"}},
 			version:  []string{"--version"},
 		},
@@ -208,9 +249,9 @@ func catalogue() []entry {
 			// 3.0.65, no turn was seen.
 			Agent: Agent{
 				ID: "cline", Name: "Cline",
-				Install: npm("cline"),
-				Login:   "Run in a terminal: cline auth",
+				Login: "Run in a terminal: cline auth",
 			},
+			get:      npm("cline"),
 			commands: [][]string{{"cline", "--acp"}},
 			version:  []string{"--version"},
 		},

@@ -32,7 +32,6 @@ type job struct {
 	ProcessType          string
 	SoftResourceLimits   map[string]int `plist:",omitempty"`
 	HardResourceLimits   map[string]int `plist:",omitempty"`
-	Umask                int            `plist:",omitempty"`
 	StandardOutPath      string
 	StandardErrorPath    string
 }
@@ -65,14 +64,13 @@ func renderLaunchd(s Spec) ([]File, error) {
 		// waits for.
 		ProcessType:        "Interactive",
 		SoftResourceLimits: limits, HardResourceLimits: limits,
-		Umask:           0o077,
 		StandardOutPath: s.Stderr(), StandardErrorPath: s.Stderr(),
 	}
 	jobs := []job{host}
 	if s.Timer {
 		jobs = append(jobs, job{
 			Label: doctorLabel(s.Unit.Name), ProgramArguments: s.Doctor(), UserName: s.User, WorkingDirectory: s.WorkDir, EnvironmentVariables: env,
-			StartInterval: doctorSeconds, ExitTimeOut: stopSeconds, ProcessType: "Background", Umask: 0o077,
+			StartInterval: doctorSeconds, ExitTimeOut: stopSeconds, ProcessType: "Background",
 			StandardOutPath: "/dev/null", StandardErrorPath: "/dev/null", // it keeps a log of its own
 		})
 	}

@@ -131,7 +131,7 @@ func (s Spec) Remove() string {
 	if s.Unit.System {
 		sudo = "sudo "
 	}
-	return sudo + "holdfast service uninstall --home " + s.Home
+	return sudo + "holdfast service uninstall --home " + shQuote(s.Home)
 }
 
 func managerNames() string {

@@ -101,7 +101,9 @@ func (d systemd) unloaded(ctx context.Context) error {
 func (d systemd) start(ctx context.Context) error {
 	// One that ran into its start limit stays down otherwise.
 	_, _ = d.ctl(ctx, "reset-failed", d.Name)
-	_, err := d.ctl(ctx, "start", d.Name)
+	// A host that is slow to become ready, or ends at once, is the caller's to
+	// watch: systemctl would say neither why nor how far it is.
+	_, err := d.ctl(ctx, "start", "--no-block", d.Name)
 	return err
 }
 
@@ -114,7 +116,7 @@ func (d systemd) stop(ctx context.Context) error {
 }
 
 func (d systemd) restart(ctx context.Context) error {
-	_, err := d.ctl(ctx, "restart", d.Name)
+	_, err := d.ctl(ctx, "restart", "--no-block", d.Name)
 	return err
 }
 

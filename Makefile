@@ -11,7 +11,7 @@ GOLANGCI         := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)/golangci-lint
 # Where one test needs more than a few seconds it stands in a folder of its own.
 UNIT := ./cmd/... ./internal/... ./test/agent/... ./test/layout/... ./test/mockmodel/... ./web/...
 
-.PHONY: run build test test-go test-e2e test-browser test-real test-race lint lint-go lint-web check bench web shots tools
+.PHONY: run build test test-go test-e2e test-browser test-real test-race lint lint-go lint-web check release test-release bench web shots tools
 
 run: build
 	exec bin/holdfast up
@@ -59,6 +59,16 @@ test-race:
 		-run 'TestRandomKills|TestApprovalOverTwoRestarts|TestCancelPauses|TestEviction|TestSecondSession|TestKeeperKilled$$' ./test/e2e/
 
 check: lint test test-race test-real
+
+# Archives, Debian packages and a Homebrew formula in dist/, with checksums;
+# signed where HOLDFAST_SIGNING_KEY names minisign's secret key.
+release:
+	$(GO) run ./packaging/release -version $(VERSION) -out dist
+
+# A release for this machine, installed and looked at. Uses dpkg, lintian,
+# minisign and ruby.
+test-release:
+	$(GO) test -count 1 -timeout 5m ./packaging/...
 
 # The figures of docs/performance.md; printed, never asserted.
 bench:

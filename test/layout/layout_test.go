@@ -25,6 +25,7 @@ const module = "github.com/holdfast-dev/holdfast/"
 // it.
 var rooms = []string{
 	"cmd/holdfast",
+	"packaging/release",
 	"internal/app",
 	"internal/cli",
 	"internal/httpapi",

@@ -573,8 +573,16 @@ func (in *installation) perform(ctx context.Context) error {
 	}
 	a.printf("\nHoldfast runs at %s (pid %d).\n", pageOf(h.Address), h.PID)
 	a.printf("Its log: %s\n", filepath.Join(in.cfg.Logs(), "holdfast.log"))
-	a.printf("Log a browser in with: %sholdfast link%s\n", in.asPerson(), in.homeFlag())
+	a.printf("Log a browser in with: %s%s link%s\n", in.asPerson(), in.command(), in.homeFlag())
 	return nil
+}
+
+// command is how the program is called from a shell.
+func (in *installation) command() string {
+	if found, err := exec.LookPath("holdfast"); err == nil && sameFile(found, in.place.path) {
+		return "holdfast"
+	}
+	return in.place.path
 }
 
 func (in *installation) asPerson() string {

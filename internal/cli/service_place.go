@@ -67,7 +67,7 @@ func (a *app) place(in *installation) (placement, error) {
 	if machine {
 		dirs = system
 	}
-	to := ""
+	var to string
 	switch {
 	case in.Bin != "":
 		if to, err = filepath.Abs(in.Bin); err != nil {

@@ -1,12 +1,10 @@
 package supervise
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -58,14 +56,14 @@ func Find(ctx context.Context) ([]Seen, error) { return find(ctx, tools{}) }
 func find(ctx context.Context, r runner) ([]Seen, error) {
 	if runtime.GOOS == "darwin" {
 		seen := []Seen{{Manager: Launchd, System: os.Getuid() == 0, PID: 1, Owner: 0}}
-		more, err := scanners(ctx)
+		more, err := scanners()
 		return append(seen, more...), err
 	}
 	var seen []Seen
 	if info, err := os.Stat("/run/systemd/system"); err == nil && info.IsDir() {
 		seen = append(seen, systemdSeen(ctx, r, false), systemdSeen(ctx, r, true))
 	}
-	more, err := scanners(ctx)
+	more, err := scanners()
 	return append(seen, more...), err
 }
 
@@ -102,8 +100,8 @@ type process struct {
 }
 
 // scanners finds the supervisors that are known by their processes.
-func scanners(ctx context.Context) ([]Seen, error) {
-	all, err := processes(ctx)
+func scanners() ([]Seen, error) {
+	all, err := processes()
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +115,7 @@ func scanners(ctx context.Context) ([]Seen, error) {
 			continue
 		}
 		s.PID, s.Owner = p.pid, owner(p.pid)
-		dir := cwd(p.pid)
+		dir, _ := proc.Cwd(p.pid) // "" where it may not be known
 		if s.Manager == Supervisord {
 			s.Server = supervisordConfig(s.Server, dir)
 			if s.Services, s.Ext, err = Included(s.Server); err != nil {
@@ -245,52 +243,18 @@ func Included(config string) (dir, ext string, err error) {
 	return "", "", fmt.Errorf("%s includes no folder of parts. Add to it:  [include]  files = conf.d/*.conf  and restart supervisord, or name the folder with --services-dir", config)
 }
 
-func processes(ctx context.Context) ([]process, error) {
-	if runtime.GOOS != "linux" {
-		out, err := exec.CommandContext(ctx, "ps", "-axo", "pid=,args=").Output()
-		if err != nil {
-			return nil, fmt.Errorf("list processes: %w", err)
-		}
-		var all []process
-		for line := range strings.Lines(string(out)) {
-			words := strings.Fields(line)
-			if len(words) < 2 {
-				continue
-			}
-			if pid, err := strconv.Atoi(words[0]); err == nil {
-				all = append(all, process{pid, words[1:]})
-			}
-		}
-		return all, nil
-	}
+func processes() ([]process, error) {
 	infos, err := proc.All()
 	if err != nil {
 		return nil, err
 	}
 	var all []process
 	for _, p := range infos {
-		if argv := cmdline(p.PID); !p.Zombie && len(argv) > 0 {
+		if argv, err := proc.Args(p.PID); err == nil && len(argv) > 0 && !p.Zombie {
 			all = append(all, process{p.PID, argv})
 		}
 	}
 	return all, nil
-}
-
-func cmdline(pid int) []string {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
-	text = bytes.TrimRight(text, "\x00")
-	if err != nil || len(text) == 0 {
-		return nil
-	}
-	return strings.Split(string(text), "\x00")
-}
-
-func cwd(pid int) string {
-	dir, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/cwd")
-	if err != nil {
-		return ""
-	}
-	return dir
 }
 
 // ours tells whether the process sees the same files as this one.

@@ -1,0 +1,6 @@
+//go:build !linux && !darwin
+
+package proc
+
+// Listeners is not supported here.
+func Listeners(int) ([]Holder, error) { return nil, ErrUnsupported }

@@ -11,7 +11,7 @@ GOLANGCI         := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)/golangci-lint
 # Where one test needs more than a few seconds it stands in a folder of its own.
 UNIT := ./cmd/... ./internal/... ./test/agent/... ./test/layout/... ./test/mockmodel/... ./web/...
 
-.PHONY: run build test test-go test-e2e test-browser test-real test-race lint lint-go lint-web check release test-release bench web shots tools
+.PHONY: run build test test-go test-e2e test-browser test-real test-race lint lint-go lint-web check release test-release image bench web shots tools
 
 run: build
 	exec bin/holdfast up
@@ -69,6 +69,12 @@ release:
 # minisign and ruby.
 test-release:
 	$(GO) test -count 1 -timeout 5m ./packaging/...
+
+# A container image, by podman or docker. Podman's own format has no health check.
+ENGINE ?= podman
+
+image: release
+	$(ENGINE) build $(if $(filter podman,$(notdir $(ENGINE))),--format docker) -f packaging/Containerfile -t holdfast:$(VERSION) .
 
 # The figures of docs/performance.md; printed, never asserted.
 bench:

@@ -6,10 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"time"
 
@@ -19,12 +21,14 @@ import (
 	"github.com/holdfast-dev/holdfast/internal/agent"
 	"github.com/holdfast-dev/holdfast/internal/cli"
 	"github.com/holdfast-dev/holdfast/internal/config"
+	"github.com/holdfast-dev/holdfast/internal/handoff"
 	"github.com/holdfast-dev/holdfast/internal/httpapi"
 	"github.com/holdfast-dev/holdfast/internal/keeper"
 	"github.com/holdfast-dev/holdfast/internal/obs"
 	"github.com/holdfast-dev/holdfast/internal/proc"
 	"github.com/holdfast-dev/holdfast/internal/session"
 	"github.com/holdfast-dev/holdfast/internal/store"
+	"github.com/holdfast-dev/holdfast/internal/supervise"
 	"github.com/holdfast-dev/holdfast/web"
 )
 
@@ -60,23 +64,33 @@ type core struct {
 	sessions  *session.Manager
 }
 
-// open takes the state folder. On an error nothing stays open.
-func open(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *core, err error) {
-	c := &core{cfg: cfg, log: log}
+// takeHome locks the state folder, unless the program before handed its lock on.
+func takeHome(cfg *config.Config, held *os.File) (*lock, error) {
+	if held != nil {
+		return &lock{held}, nil
+	}
+	if err := config.EnsureHome(cfg.Home); err != nil {
+		return nil, refuse("%v", err)
+	}
+	l, err := takeLock(cfg.Lock())
+	if err != nil {
+		return nil, err
+	}
+	if err := l.say(holder{PID: os.Getpid(), Since: time.Now(), Version: Version}); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// open opens what stands on a locked state folder. The lock is its own from
+// here on: on an error nothing stays open.
+func open(ctx context.Context, cfg *config.Config, log *slog.Logger, exe string, home *lock) (_ *core, err error) {
+	c := &core{cfg: cfg, log: log, lock: home}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Close())
 		}
 	}()
-	if err := config.EnsureHome(cfg.Home); err != nil {
-		return nil, refuse("%v", err)
-	}
-	if c.lock, err = takeLock(cfg.Lock()); err != nil {
-		return nil, err
-	}
-	if err := c.lock.say(holder{PID: os.Getpid(), Since: time.Now(), Version: Version}); err != nil {
-		return nil, err
-	}
 	if c.limit, err = proc.RaiseNoFile(); err != nil {
 		log.Warn("the descriptor limit could not be raised", "err", err)
 	}
@@ -88,10 +102,6 @@ func open(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *core, e
 		return nil, err
 	}
 	c.access = access.New(c.store, time.Now)
-	exe, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("find own binary: %w", err)
-	}
 	if c.userHome, err = os.UserHomeDir(); err != nil {
 		return nil, refuse("The home folder of this user is not known: set HOME.")
 	}
@@ -134,7 +144,7 @@ func (c *core) server(addr string) (*httpapi.Server, error) {
 	}
 	return httpapi.New(httpapi.Config{
 		Sessions: c.sessions, Store: c.store, Access: c.access, Hosts: hosts, Files: web.Files(), Version: Version,
-		Home: c.userHome, Log: c.log, CookieName: cookieName(addr), Health: c.faults.health,
+		Home: c.userHome, Log: c.log, CookieName: cookieName(addr), Health: c.faults.health, Held: c.sessions.Held,
 		Limits: httpapi.Limits{
 			Connections: min(c.cfg.Limits.Connections, int(c.limit)/2), API: c.cfg.Limits.Requests, Streams: c.cfg.Limits.Streams, //nolint:gosec // a limit fits
 			Text: int(c.cfg.Limits.MessageBytes),
@@ -143,21 +153,47 @@ func (c *core) server(addr string) (*httpapi.Server, error) {
 }
 
 // Serve is the host: it returns when it was asked to stop (nil) or cannot go
-// on.
+// on. Asked to restart, it does not return: another program is here then, with
+// the same pid, listener and lock.
 func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err error) {
 	started := time.Now()
+	in, err := handoff.Take()
+	if err != nil {
+		return err
+	}
 	debug.SetMemoryLimit(memoryGoal)
-	logs := obs.New(os.Stderr, logLines)
+	sink := &sinks{to: []io.Writer{os.Stderr}}
+	logs := obs.New(sink, logLines)
 	if err := logs.Level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
 		return refuse("%v", err)
 	}
 	log := logs.Logger
-
-	c, err := open(ctx, cfg, log)
+	told, err := readRelay(in, cfg.Addr)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, c.Close()) }()
+	notifier := supervise.NewNotifier(o.Unit, os.Environ())
+	home, err := takeHome(cfg, in.File(fileLock))
+	if err != nil {
+		return err
+	}
+	// The folder is ours, and so is the log in it.
+	logFile, err := obs.OpenFile(filepath.Join(cfg.Logs(), "holdfast.log"))
+	if err != nil {
+		log.Error("the log has no file", "err", err)
+	} else {
+		defer logFile.Close()
+		sink.set(o.LogFileOnly, logFile)
+	}
+	c, err := open(ctx, cfg, log, told.Exe, home)
+	if err != nil {
+		return err
+	}
+	inTime := func() {}
+	defer func() {
+		err = errors.Join(err, c.Close())
+		inTime()
+	}()
 	hasPassword, err := c.access.HasPassword(ctx)
 	if err != nil {
 		return fmt.Errorf("read password: %w", err)
@@ -171,52 +207,121 @@ func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 	if err := c.sessions.Start(ctx); err != nil {
 		return fmt.Errorf("take up sessions: %w", err)
 	}
-	ln, err := listen(ctx, log, cfg.Addr)
+	doors, err := c.openDoors(ctx, in)
 	if err != nil {
 		return err
 	}
-	defer ln.Close()
-	addr := ln.Addr().String()
-	if err := c.lock.say(holder{PID: os.Getpid(), Address: addr, Since: started, Version: Version}); err != nil {
+	defer doors.public.Close()
+	defer doors.control.Close()
+	addr := doors.public.Addr().String()
+	if err := c.lock.say(holder{PID: os.Getpid(), Address: addr, Since: started, Version: Version, Unit: o.Unit.String()}); err != nil {
 		return err
 	}
 	server, err := c.server(addr)
 	if err != nil {
 		return err
 	}
-	socket, err := listenControl(cfg.Home)
-	if err != nil {
-		return err
-	}
-	defer socket.Close()
 
+	// The doors stay open while the program is replaced, so they have a context
+	// of their own.
+	doorsCtx, shut := context.WithCancel(ctx)
+	defer shut()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	h := &host{started: started, addr: addr, limit: c.limit, store: c.store, sessions: c.sessions, stop: stop}
+	h := &host{
+		started: started, addr: addr, limit: c.limit, unit: o.Unit, store: c.store, sessions: c.sessions,
+		stop: func() { stop(); shut() }, crash: cfg.Crash(), ring: logs.Ring,
+		replace: &replacing{
+			relay: told, load: o.Load, access: c.access, sessions: c.sessions, log: log, next: make(chan successor, 1),
+		},
+	}
+	inTime = h.endHard(doorsCtx)
+	reload, dump := make(chan struct{}, 1), make(chan struct{}, 1)
+	if o.Signals != nil {
+		o.Signals.Host(reload, dump)
+	}
+	served, sctx := errgroup.WithContext(doorsCtx)
+	served.Go(func() error { return server.Serve(sctx, doors.public) })
+	served.Go(func() error { return server.ServeControl(sctx, doors.control, httpapi.NewControl(server, h)) })
 	group, gctx := errgroup.WithContext(ctx)
+	defer context.AfterFunc(sctx, stop)()
 	group.Go(func() error { c.catalogue.LoginEnv(gctx); return nil }) // asked before it is wanted
-	group.Go(func() error { return server.Serve(gctx, ln) })
-	group.Go(func() error { return server.ServeControl(gctx, socket, httpapi.NewControl(server, h)) })
 	group.Go(func() error { return h.sample(gctx) })
-	log.Info("the host serves", "addr", addr, "home", cfg.Home, "pid", os.Getpid(), "version", Version, "after", time.Since(started).Round(100*time.Microsecond))
-	if err := c.greet(ctx, h, o); err != nil {
+	group.Go(func() error { return h.onSignal(gctx, reload, dump) })
+	group.Go(func() error { return notifier.Watch(gctx, h.well) })
+	group.Go(func() error { return c.stayAwake(gctx, server) })
+	log.Info("the host serves", "addr", addr, "home", cfg.Home, "pid", os.Getpid(), "version", Version, "unit", o.Unit.String(),
+		"restarts", told.Restarts, "after", time.Since(started).Round(100*time.Microsecond))
+	if err := c.greet(ctx, h, o, in != nil); err != nil {
 		log.Warn("make first link", "err", err)
 	}
-	err = group.Wait()
-	if ctx.Err() != nil {
+	if err := notifier.Ready("Serving " + h.URL()); err != nil {
+		log.Warn("tell the supervisor", "err", err)
+	}
+
+	var next successor
+	select {
+	case next = <-h.replace.next:
+		log.Info("the host restarts in place", "exe", next.exe)
+		if err := notifier.Reloading(proc.Monotonic()); err != nil {
+			log.Warn("tell the supervisor", "err", err)
+		}
+		doors.close(ctx, server, log)
+		stop()
+		err = group.Wait()
+		if err == nil && doorsCtx.Err() == nil {
+			err = c.exec(next, doors, o.Signals)
+		}
+		shut()
+		err = errors.Join(err, served.Wait())
+	case <-gctx.Done():
+		if doorsCtx.Err() != nil {
+			if err := notifier.Stopping(); err != nil {
+				log.Warn("tell the supervisor", "err", err)
+			}
+		}
+		stop()
+		shut()
+		err = errors.Join(group.Wait(), served.Wait())
+	}
+	if errors.Is(err, errAsked) || err == nil {
 		log.Info("the host stops; its agents stay with their keepers")
 		return nil
 	}
 	return err
 }
 
+// openDoors takes the listeners that the program before left, and makes those
+// that it did not.
+func (c *core) openDoors(ctx context.Context, in *handoff.In) (d doors, err error) {
+	if d.public = in.Door(doorPublic); d.public == nil {
+		ln, err := listen(ctx, c.log, c.cfg.Addr)
+		if err != nil {
+			return d, err
+		}
+		d.public = handoff.NewListener(ln)
+	}
+	if d.control = in.Door(doorControl); d.control == nil {
+		ln, err := listenControl(c.cfg.Home)
+		if err != nil {
+			return d, errors.Join(err, d.public.Close())
+		}
+		d.control = handoff.NewListener(ln)
+	}
+	return d, nil
+}
+
 // greet tells the command that the host is healthy, with a link where nobody
 // could log in otherwise.
-func (c *core) greet(ctx context.Context, h *host, o cli.ServeOptions) error {
+func (c *core) greet(ctx context.Context, h *host, o cli.ServeOptions, resumed bool) error {
 	if o.Ready == nil {
 		return nil
 	}
-	ready := cli.Ready{URL: h.URL()}
+	ready := cli.Ready{URL: h.URL(), Resumed: resumed}
+	if resumed {
+		o.Ready(ready)
+		return nil
+	}
 	link := o.Link
 	if !link {
 		known, err := c.access.List(ctx)
@@ -243,7 +348,15 @@ func (c *core) greet(ctx context.Context, h *host, o cli.ServeOptions) error {
 // Offline opens the state folder for a command while no host runs.
 func Offline(ctx context.Context, cfg *config.Config) (http.Handler, func() error, error) {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	c, err := open(ctx, cfg, log)
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, nil, fmt.Errorf("find own binary: %w", err)
+	}
+	home, err := takeHome(cfg, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := open(ctx, cfg, log, exe, home)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -12,9 +12,11 @@ import (
 
 	"github.com/holdfast-dev/holdfast/internal/config"
 	"github.com/holdfast-dev/holdfast/internal/httpapi"
+	"github.com/holdfast-dev/holdfast/internal/obs"
 	"github.com/holdfast-dev/holdfast/internal/proc"
 	"github.com/holdfast-dev/holdfast/internal/session"
 	"github.com/holdfast-dev/holdfast/internal/store"
+	"github.com/holdfast-dev/holdfast/internal/supervise"
 )
 
 // host is what the control socket asks of the whole.
@@ -22,9 +24,13 @@ type host struct {
 	started  time.Time
 	addr     string // "" where no host runs, but a command has the state folder open
 	limit    uint64
+	unit     supervise.Unit
 	store    *store.Store
 	sessions *session.Manager
 	stop     func()
+	replace  *replacing // nil where no host runs
+	crash    string     // the folder of dumps
+	ring     *obs.Ring
 	peak     atomic.Int64 // most descriptors seen
 }
 
@@ -32,10 +38,14 @@ var _ httpapi.Host = (*host)(nil)
 
 // Status implements httpapi.Host.
 func (h *host) Status(ctx context.Context) httpapi.Status {
-	return httpapi.Status{
-		PID: os.Getpid(), Address: h.addr, StartedAt: h.started, UptimeS: time.Since(h.started).Seconds(),
+	st := httpapi.Status{
+		PID: os.Getpid(), Address: h.addr, StartedAt: h.started, UptimeS: time.Since(h.started).Seconds(), Unit: h.unit.String(),
 		Sessions: h.store.Stats(ctx).Sessions, Descriptors: h.count(), DescriptorsPeak: int(h.peak.Load()), DescriptorsLimit: int(h.limit), //nolint:gosec // a limit fits
 	}
+	if h.replace != nil {
+		st.Restarts, st.Trial, st.Upgrade = h.replace.state()
+	}
+	return st
 }
 
 // count is how many descriptors are open now; 0 where that cannot be told.
@@ -107,14 +117,27 @@ func (h *host) URL() string {
 }
 
 // Stop implements httpapi.Host.
-func (h *host) Stop(ctx context.Context, all bool) error {
+func (h *host) Stop(ctx context.Context, all, stay bool) error {
+	if h.sessions != nil && stay {
+		h.sessions.Hold() // for good: the supervisor ends this process next
+	}
 	if all && h.sessions != nil {
 		if err := h.sessions.EndAll(ctx); err != nil {
 			return err
 		}
 	}
-	h.stop()
+	if !stay {
+		h.stop()
+	}
 	return nil
+}
+
+// Restart implements httpapi.Host.
+func (h *host) Restart(ctx context.Context, r httpapi.Restart) error {
+	if h.replace == nil {
+		return &httpapi.Refusal{Text: "No host runs."}
+	}
+	return h.replace.ask(ctx, r)
 }
 
 // Verify implements httpapi.Host.

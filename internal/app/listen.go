@@ -29,7 +29,7 @@ func listen(ctx context.Context, log *slog.Logger, addr string) (net.Listener, e
 		switch {
 		case errors.Is(err, syscall.EADDRINUSE):
 			if time.Since(begun) > portPatience {
-				return nil, refuse("The address %s is taken by another program. End that program, or choose another address with --addr.", addr)
+				return nil, refuse("%s", taken(ctx, addr))
 			}
 		case errors.Is(err, syscall.EADDRNOTAVAIL):
 			wait = time.Second

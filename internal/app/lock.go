@@ -17,6 +17,7 @@ type holder struct {
 	Address string    `json:"address"`
 	Since   time.Time `json:"since"`
 	Version string    `json:"version"`
+	Unit    string    `json:"unit"` // the supervisor's service; "" where none runs this host
 }
 
 // lock is the kernel's lock on the state folder, held for life.

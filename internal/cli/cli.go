@@ -12,13 +12,12 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/holdfast-dev/holdfast/internal/config"
+	"github.com/holdfast-dev/holdfast/internal/supervise"
 )
 
 // The exit codes that a supervisor acts on; anything else is a failure.
@@ -51,8 +50,9 @@ func failf(format string, args ...any) error {
 
 // Ready is what a host that has become healthy says of itself.
 type Ready struct {
-	URL  string // of the page
-	Link string // a one-time link that logs a browser in, or ""
+	URL     string // of the page
+	Link    string // a one-time link that logs a browser in, or ""
+	Resumed bool   // it was replaced in place: the person who started it has been told already
 }
 
 // ServeOptions is how a command wants its host.
@@ -62,6 +62,14 @@ type ServeOptions struct {
 	Link bool
 	// Ready is called once, when the host is healthy.
 	Ready func(Ready)
+	// Unit is the service that runs this host; zero where none does.
+	Unit supervise.Unit
+	// LogFileOnly keeps the log from standard error.
+	LogFileOnly bool
+	// Load makes the configuration anew, as this command made it.
+	Load func() (*config.Config, error)
+	// Signals are those of this process that mean more than an end.
+	Signals *Signals
 }
 
 // Programs are what runs in this process but does not belong to this package.
@@ -129,6 +137,8 @@ const description = `Holdfast keeps AI agents running behind a web page. The hos
 type app struct {
 	Programs
 	grammar grammar
+	signals *Signals
+	unit    supervise.Unit // that runs this host; zero in other commands
 }
 
 // Main runs the command that args (without the program's name) name, and
@@ -141,9 +151,9 @@ func Main(ctx context.Context, args []string, p Programs) int {
 	if len(args) > 0 && args[0] == "agent" && !wantsHelp(args[1:]) {
 		return p.Agent(args[1:])
 	}
-	a := &app{Programs: p.filled()}
-	ctx, stop := signals(ctx)
-	defer stop()
+	ctx, sigs := catchSignals(ctx)
+	defer sigs.stop()
+	a := &app{Programs: p.filled(), signals: sigs}
 	err := a.run(ctx, args)
 	if err == nil {
 		return ExitOK
@@ -151,7 +161,13 @@ func Main(ctx context.Context, args []string, p Programs) int {
 	if text := err.Error(); text != "" {
 		fmt.Fprintf(a.Err, "holdfast: %s\n", text)
 	}
-	return codeOf(err)
+	code := codeOf(err)
+	if code == ExitNoRestart && a.unit.Manager == supervise.Launchd {
+		// It cannot tell codes apart and would start this again and again.
+		fmt.Fprintln(a.Err, "holdfast: launchd is not to start this again before that is put right, so it exits with 0 instead of 78. Then: holdfast service start")
+		return ExitOK
+	}
+	return code
 }
 
 func wantsHelp(args []string) bool {
@@ -183,24 +199,6 @@ func (p Programs) filled() Programs {
 		p.UserHome, _ = os.UserHomeDir()
 	}
 	return p
-}
-
-// signals returns a context that the first request to end ends. The second
-// finds the default action again, which kills. A signal that our parent
-// ignores for us (nohup, a shell's background job) stays ignored.
-func signals(ctx context.Context) (context.Context, context.CancelFunc) {
-	var want []os.Signal
-	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
-		if !signal.Ignored(s) {
-			want = append(want, s)
-		}
-	}
-	if len(want) == 0 {
-		return context.WithCancel(ctx)
-	}
-	ctx, stop := signal.NotifyContext(ctx, want...)
-	context.AfterFunc(ctx, stop)
-	return ctx, stop
 }
 
 // errHelp ends a run after the help was printed.

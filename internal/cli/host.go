@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/agent"
+	"github.com/holdfast-dev/holdfast/internal/supervise"
 )
 
 type statusCmd struct {
@@ -45,6 +46,10 @@ type status struct {
 	Descriptors      int       `json:"descriptors"`
 	DescriptorsPeak  int       `json:"descriptors_peak"`
 	DescriptorsLimit int       `json:"descriptors_limit"`
+	Unit             string    `json:"unit"`
+	Restarts         int       `json:"restarts"`
+	Trial            bool      `json:"trial"`
+	Upgrade          string    `json:"upgrade"`
 }
 
 // Run prints the host's status.
@@ -75,6 +80,14 @@ func (c *statusCmd) Run(ctx context.Context, a *app) (err error) {
 	row(w, "State folder", cfg.Home)
 	row(w, "Version", s.Version)
 	row(w, "Process", fmt.Sprintf("%d, since %s (%s)", s.PID, when(s.StartedAt), time.Duration(s.UptimeS*float64(time.Second)).Round(time.Second)))
+	unit := s.Unit
+	if unit == "" {
+		unit = "none; it ends with its terminal, or was detached"
+	}
+	row(w, "Service", unit)
+	if s.Upgrade != "" {
+		row(w, "Last upgrade", s.Upgrade)
+	}
 	row(w, "Sessions", fmt.Sprint(s.Sessions))
 	row(w, "Live agents", fmt.Sprint(s.LiveAgents))
 	row(w, "Requests", fmt.Sprint(s.Requests))
@@ -89,6 +102,8 @@ type stopCmd struct {
 // Help is shown after the flags.
 func (stopCmd) Help() string {
 	return `Without --all the agents are left to their keepers: a host that starts within ten minutes goes on with them; later they end by themselves.
+
+A host that runs as a service is stopped by asking its supervisor, which would start it again otherwise.
 
 Examples:
   holdfast stop
@@ -115,6 +130,14 @@ func (c *stopCmd) Run(ctx context.Context, a *app) (err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	s, err := h.status(ctx)
+	if err != nil {
+		return err
+	}
+	unit, err := supervise.ParseUnit(s.Unit)
+	if s.Unit != "" && err == nil && unit.Name != "" {
+		return c.ask(ctx, a, h, unit)
+	}
 	err = h.call(ctx, http.MethodPost, "/control/stop", map[string]bool{"all": c.All}, nil)
 	var lost *lostError
 	if err != nil && (!errors.As(err, &lost) || ctx.Err() != nil) {
@@ -133,6 +156,21 @@ func (c *stopCmd) Run(ctx context.Context, a *app) (err error) {
 			return failf("the host was asked to stop and still listens after %s", limit)
 		}
 	}
+}
+
+// ask has the supervisor stop the host, after the host has ended its agents
+// where that is wanted.
+func (c *stopCmd) ask(ctx context.Context, a *app, h *client, unit supervise.Unit) error {
+	if c.All {
+		if err := h.call(ctx, http.MethodPost, "/control/stop", map[string]bool{"all": true, "stay": true}, nil); err != nil {
+			return err
+		}
+	}
+	if err := unit.Stop(ctx); err != nil {
+		return failf("the host runs as the service %s, and that could not be stopped: %w", unit, err)
+	}
+	a.notef("Stopped the service %s. Start it again with: holdfast service start\n", unit)
+	return nil
 }
 
 type verifyCmd struct {

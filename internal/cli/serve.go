@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -10,6 +9,9 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"github.com/holdfast-dev/holdfast/internal/config"
+	"github.com/holdfast-dev/holdfast/internal/supervise"
 )
 
 // hostFlags are the flags of the commands that run a host.
@@ -22,6 +24,14 @@ type hostFlags struct {
 
 type serveCmd struct {
 	hostFlags
+	serviceFlags
+}
+
+// serviceFlags are what the files that `holdfast service install` writes tell
+// a host. A flag is not inherited by what the host starts, as a variable is.
+type serviceFlags struct {
+	ManagedBy string `hidden:"" placeholder:"UNIT" help:"The service that runs this host."`
+	Log       string `hidden:"" enum:"both,file" default:"both" help:"Where the log goes: to its file, or to standard error as well."`
 }
 
 // Help is shown after the flags.
@@ -37,58 +47,57 @@ Examples:
 
 // Run runs a host.
 func (c *serveCmd) Run(ctx context.Context, a *app) error {
+	o, err := c.options(a, c.hostFlags)
+	if err != nil {
+		return err
+	}
 	cfg, err := a.load(c.hostFlags)
 	if err != nil {
 		return err
 	}
-	return a.Serve(ctx, cfg, ServeOptions{Ready: func(r Ready) {
-		// Standard error, with the log: a supervisor keeps them together.
-		a.notef("Holdfast listens on %s\n", r.URL)
-		if r.Link != "" {
-			a.notef("Nobody has logged in yet. This link logs a browser in, once:\n  %s\n", r.Link)
-		}
-	}})
-}
-
-type upCmd struct {
-	hostFlags
-	NoBrowser bool `help:"Do not open a browser."`
-}
-
-// Help is shown after the flags.
-func (upCmd) Help() string {
-	return `The same as serve, with a beginning for a person: it prints a link that logs a browser in and opens it where there is one. The host runs in this process until Ctrl-C; nothing is left in the background but the agents' keepers.
-
-Examples:
-  holdfast up
-  holdfast up --no-browser --addr 127.0.0.1:9000`
-}
-
-// Run runs a host with an interactive beginning.
-func (c *upCmd) Run(ctx context.Context, a *app) error {
-	cfg, err := a.load(c.hostFlags)
-	if err != nil {
-		return err
+	o.Ready = a.announce
+	if o.LogFileOnly {
+		o.Ready = nil // nobody looks there, and a link is a secret
 	}
-	return a.Serve(ctx, cfg, ServeOptions{Link: true, Ready: func(r Ready) {
-		a.printf("Holdfast %s runs at %s\n", a.Version, r.URL)
-		if r.Link != "" {
-			a.printf("\nThis link logs a browser in, once:\n\n  %s\n\nAnother one: holdfast link\n", r.Link)
+	return a.Serve(ctx, cfg, o)
+}
+
+// announce tells of a healthy host where the log goes.
+func (a *app) announce(r Ready) {
+	if r.Resumed {
+		return
+	}
+	// Standard error, with the log: a supervisor keeps them together.
+	a.notef("Holdfast listens on %s\n", r.URL)
+	if r.Link != "" {
+		a.notef("Nobody has logged in yet. This link logs a browser in, once:\n  %s\n", r.Link)
+	}
+}
+
+// options makes what every command that runs a host hands to it.
+func (f *serviceFlags) options(a *app, flags hostFlags) (ServeOptions, error) {
+	o := ServeOptions{LogFileOnly: f.Log == "file", Signals: a.signals, Load: func() (*config.Config, error) { return a.load(flags) }}
+	if f.ManagedBy != "" {
+		unit, err := supervise.ParseUnit(f.ManagedBy)
+		if err != nil {
+			return o, &Error{Code: ExitNoRestart, Msg: "--managed-by: " + err.Error(), Err: err}
 		}
-		a.printf("Ctrl-C stops the host.\n")
-		if !c.NoBrowser && a.interactive() && r.Link != "" {
-			if err := a.browse(ctx, r.Link); err != nil {
-				a.notef("No browser could be opened (%v); open the link yourself.\n", err)
-			}
-		}
-	}})
+		o.Unit = unit
+	} else {
+		self := supervise.Current()
+		self.Env = a.Env
+		o.Unit = supervise.Detect(self).Unit
+	}
+	a.unit = o.Unit
+	return o, nil
 }
 
 // interactive tells whether a person sits before the terminal.
 func (a *app) interactive() bool { return isTerminal(a.Out) }
 
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+// isTerminal tells it of a reader or a writer.
+func isTerminal(rw any) bool {
+	f, ok := rw.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 

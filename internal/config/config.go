@@ -342,7 +342,7 @@ func environment(environ []string) map[string]string {
 // ours are the variables that Holdfast reads or sets for its own children.
 var ours = []string{
 	"HOLDFAST_HOME", "HOLDFAST_ADDR", "HOLDFAST_ALLOWED_HOSTS", "HOLDFAST_INSECURE_BIND",
-	"HOLDFAST_LOG_LEVEL", "HOLDFAST_FAILPOINT", "HOLDFAST_MARK",
+	"HOLDFAST_LOG_LEVEL", "HOLDFAST_FAILPOINT", "HOLDFAST_MARK", "HOLDFAST_FOREGROUND", "HOLDFAST_HANDOFF",
 }
 
 // notes tells of variables that look as if they were meant for us and are not

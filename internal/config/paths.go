@@ -27,6 +27,9 @@ func (c *Config) Keepers() string { return filepath.Join(c.Home, "keepers") }
 // Logs returns the folder of the log files.
 func (c *Config) Logs() string { return filepath.Join(c.Home, "logs") }
 
+// Crash returns the folder of what is written when something is wrong.
+func (c *Config) Crash() string { return filepath.Join(c.Home, "crash") }
+
 // File returns the path of config.toml, which need not exist.
 func (c *Config) File() string { return filepath.Join(c.Home, "config.toml") }
 

@@ -204,6 +204,17 @@ func hostName(host string) string {
 	return host
 }
 
+// hold refuses what would change something while the host takes nothing new.
+func (s *Server) hold(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead && s.cfg.Held != nil && s.cfg.Held() {
+			newProblem(codeHeld, "the host is trying a new version of itself, or is about to stop; nothing was taken. Try again in a moment.").write(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // admit bounds the requests of each class, their bodies and the time that they
 // may take.
 func (s *Server) admit(all gates, next http.Handler) http.Handler {

@@ -14,7 +14,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/holdfast-dev/holdfast/internal/session"
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
@@ -257,10 +256,30 @@ func TestHostAndOrigin(t *testing.T) {
 	}
 }
 
-func TestStoppingRefusesNewStreams(t *testing.T) {
+// TestStreamOfAStoppingHost: one that is asked for while the host goes away
+// ends at once and in order, and its reader comes back to the next host.
+func TestStreamOfAStoppingHost(t *testing.T) {
 	h := newHost(t)
-	h.server.stop()
-	if res, body := h.do("GET", "/api/v1/stream", ""); res.StatusCode != 503 || !strings.Contains(body, session.CodeStopping) {
+	h.server.EndStreams()
+	if res, body := h.do("GET", "/api/v1/stream", ""); res.StatusCode != 200 || !strings.Contains(body, "id: ") || !strings.HasSuffix(body, "goes away for a moment\n\n") {
+		t.Errorf("%d %s", res.StatusCode, body)
+	}
+}
+
+func TestHeldHostTakesNothingNew(t *testing.T) {
+	held := true
+	h := newHost(t, func(c *Config) { c.Held = func() bool { return held } })
+	h.session("s1")
+	const message = `{"client_id":"c1","text":"hello"}`
+	res, body := h.do("POST", "/api/v1/sessions/s1/messages", message)
+	if res.StatusCode != 503 || res.Header.Get("Retry-After") == "" || !strings.Contains(body, `"code":"held"`) {
+		t.Errorf("%d %s", res.StatusCode, body)
+	}
+	if res, body := h.do("GET", "/api/v1/sessions", ""); res.StatusCode != 200 {
+		t.Errorf("%d %s", res.StatusCode, body)
+	}
+	held = false
+	if res, body := h.do("POST", "/api/v1/sessions/s1/messages", message); res.StatusCode != 202 {
 		t.Errorf("%d %s", res.StatusCode, body)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/holdfast-dev/holdfast/internal/handoff"
 )
 
 // conns bounds the open connections of a listener, so that accept never runs
@@ -15,7 +17,7 @@ import (
 // longest without sending anything makes room, then the one that has been idle
 // longest; where all are at work, the new one is told 503 and closed.
 type conns struct {
-	net.Listener
+	*handoff.Listener
 	max   int
 	total *atomic.Int64
 
@@ -26,7 +28,7 @@ type conns struct {
 	active *list.List
 }
 
-func newConns(ln net.Listener, max int, total *atomic.Int64) *conns {
+func newConns(ln *handoff.Listener, max int, total *atomic.Int64) *conns {
 	return &conns{Listener: ln, max: max, total: total, open: map[net.Conn]*list.Element{}, silent: list.New(), idle: list.New(), active: list.New()}
 }
 
@@ -50,9 +52,9 @@ func (c *conns) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if tcp, ok := conn.(*net.TCPConn); ok {
+		if c, ok := conn.(*handoff.Conn); ok {
 			// Best effort: a system that has no such option keeps its own times.
-			_ = tcp.SetKeepAliveConfig(keepAlive())
+			_ = c.SetKeepAliveConfig(keepAlive())
 		}
 		if !c.makeRoom() {
 			_ = conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
@@ -107,6 +109,7 @@ func (c *conns) forget(conn net.Conn) {
 
 // state is the server's ConnState hook.
 func (c *conns) state(conn net.Conn, state http.ConnState) {
+	c.Listener.State(conn, state)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e, ok := c.open[conn]

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/holdfast-dev/holdfast/internal/access"
+	"github.com/holdfast-dev/holdfast/internal/handoff"
 )
 
 // Host is what only the whole host can do or knows. Package app implements it.
@@ -25,12 +25,31 @@ type Host interface {
 	// URL is where a browser finds the page, without a slash at its end.
 	URL() string
 	// Stop asks the host to stop. With all it ends the agents too, and returns
-	// when their processes are gone; otherwise it returns at once.
-	Stop(ctx context.Context, all bool) error
+	// when their processes are gone; otherwise it returns at once. With stay the
+	// host takes no more work and waits for its supervisor to stop it.
+	Stop(ctx context.Context, all, stay bool) error
+	// Restart asks the host to replace its own program in place. It returns
+	// when nothing stands against that, before it is done; the error is a
+	// *Refusal where something does.
+	Restart(ctx context.Context, r Restart) error
 	// Verify folds the log anew and compares, and tells how far it is. What it
 	// finds wrong is in the report; the error says that it could not look.
 	Verify(ctx context.Context, progress func(done, total int64)) (VerifyReport, error)
 }
+
+// Restart is how a host is to replace its program.
+type Restart struct {
+	// Staged is the path of a new binary that is to be tried; it takes the
+	// place of the old one when it has proven itself. Empty: the same path.
+	Staged string `json:"staged,omitempty"`
+	// Idle waits until no run is under way.
+	Idle bool `json:"idle,omitempty"`
+}
+
+// Refusal says why the host does not do what it was asked to, for a person.
+type Refusal struct{ Text string }
+
+func (r *Refusal) Error() string { return r.Text }
 
 // Status is what `holdfast status --json` prints.
 type Status struct {
@@ -47,6 +66,10 @@ type Status struct {
 	DescriptorsPeak  int       `json:"descriptors_peak"`
 	DescriptorsLimit int       `json:"descriptors_limit"`
 	Health           string    `json:"health"`
+	Unit             string    `json:"unit" doc:"The supervisor's service that runs the host; empty where none does"`
+	Restarts         int       `json:"restarts" doc:"How often the program was replaced in place"`
+	Trial            bool      `json:"trial,omitempty" doc:"This is a new version that has not proven itself yet"`
+	Upgrade          string    `json:"upgrade,omitempty" doc:"What became of the last upgrade"`
 	Problems         []string  `json:"problems,omitempty"`
 }
 
@@ -110,9 +133,12 @@ type controlStatusOutput struct{ Body Status }
 
 type controlStopInput struct {
 	Body *struct {
-		All bool `json:"all,omitempty"`
+		All  bool `json:"all,omitempty"`
+		Stay bool `json:"stay,omitempty"`
 	}
 }
+
+type controlRestartInput struct{ Body *Restart }
 
 // LinkURL is the address that logs a browser in with a link's secret.
 func LinkURL(base, secret string) string { return base + "/#link=" + url.QueryEscape(secret) }
@@ -183,7 +209,21 @@ func NewControl(s *Server, h Host) http.Handler {
 	stop := operation("control-stop", http.MethodPost, "/control/stop", "control", "Stop the host")
 	stop.DefaultStatus = http.StatusAccepted
 	register(s, api, stop, func(ctx context.Context, in *controlStopInput) (*struct{}, error) {
-		return nil, h.Stop(context.WithoutCancel(ctx), in.Body != nil && in.Body.All)
+		return nil, h.Stop(context.WithoutCancel(ctx), in.Body != nil && in.Body.All, in.Body != nil && in.Body.Stay)
+	})
+	restart := operation("control-restart", http.MethodPost, "/control/restart", "control", "Replace the host's program in place")
+	restart.DefaultStatus = http.StatusAccepted
+	register(s, api, restart, func(ctx context.Context, in *controlRestartInput) (*struct{}, error) {
+		var r Restart
+		if in.Body != nil {
+			r = *in.Body
+		}
+		err := h.Restart(ctx, r)
+		var refusal *Refusal
+		if errors.As(err, &refusal) {
+			return nil, newProblem(codeRefused, refusal.Text)
+		}
+		return nil, err
 	})
 	mux.HandleFunc("POST /control/verify", func(w http.ResponseWriter, r *http.Request) { s.verify(w, r, h) })
 
@@ -239,6 +279,6 @@ func (s *Server) verify(w http.ResponseWriter, r *http.Request, h Host) {
 }
 
 // ServeControl answers on the control socket until the context ends, like Serve.
-func (s *Server) ServeControl(ctx context.Context, ln net.Listener, control http.Handler) error {
+func (s *Server) ServeControl(ctx context.Context, ln *handoff.Listener, control http.Handler) error {
 	return s.serve(ctx, ln, control)
 }

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/holdfast-dev/holdfast/internal/handoff"
 )
 
 type fakeHost struct {
@@ -24,8 +26,10 @@ type fakeHost struct {
 func (*fakeHost) Status(context.Context) Status {
 	return Status{PID: 7, Address: "127.0.0.1:8787", StartedAt: time.Unix(0, 0).UTC(), Sessions: 3, Descriptors: 20, DescriptorsPeak: 30, DescriptorsLimit: 256}
 }
-func (*fakeHost) URL() string { return "http://127.0.0.1:8787" }
-func (f *fakeHost) Stop(_ context.Context, all bool) error {
+func (*fakeHost) URL() string                            { return "http://127.0.0.1:8787" }
+func (*fakeHost) Restart(context.Context, Restart) error { return &Refusal{Text: "not here"} }
+
+func (f *fakeHost) Stop(_ context.Context, all, _ bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.stopped = append(f.stopped, all)
@@ -48,7 +52,7 @@ func TestControl(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- h.server.ServeControl(ctx, ln, NewControl(h.server, boss)) }()
+	go func() { served <- h.server.ServeControl(ctx, handoff.NewListener(ln), NewControl(h.server, boss)) }()
 	defer func() {
 		cancel()
 		if err := <-served; err != nil {

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/holdfast-dev/holdfast/internal/access"
+	"github.com/holdfast-dev/holdfast/internal/handoff"
 	"github.com/holdfast-dev/holdfast/internal/session"
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
@@ -188,7 +189,7 @@ func newHost(t testing.TB, change ...func(*Config)) *host {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- h.server.Serve(ctx, ln) }()
+	go func() { served <- h.server.Serve(ctx, handoff.NewListener(ln)) }()
 	h.stop = sync.OnceFunc(func() {
 		cancel()
 		select {

@@ -40,6 +40,8 @@ const (
 	codeTimeout        = "timeout"
 	codeInternal       = "internal"
 	codeWeakPassword   = "weak_password"
+	codeRefused        = "refused"
+	codeHeld           = "held"
 )
 
 // problemKind is what is the same for every occurrence of a code.
@@ -77,6 +79,7 @@ var problems = map[string]problemKind{
 	session.CodeApprovalCancelled: {409, "The question was withdrawn", "The run ended or was cancelled; the approval's reason says why."},
 	session.CodeNoAgent:           {409, "No agent runs for this session", "There is nothing to end: it starts with the next message."},
 	session.CodeSessionBusy:       {409, "The session is busy", "Wait until its run has ended, or cancel it."},
+	codeRefused:                   {409, "The host does not do that now", "The detail says why and what to do."},
 	codeFolderExists:              {409, "Something of that name exists", "Choose another name, or use what is there."},
 	session.CodeSessionDeleted:    {410, "The session was deleted", "Its messages are gone. Start another session."},
 	session.CodeVersionConflict:   {412, "Somebody else changed it first", "Read it again, then send the change with its version in If-Match."},
@@ -90,6 +93,7 @@ var problems = map[string]problemKind{
 	session.CodeAgentMissing:      {503, "The agent is not installed or cannot start", "The detail says what is missing; `holdfast doctor` checks it."},
 	session.CodeQueueFull:         {503, "Too many messages wait", "Wait until some have been answered, or cancel them."},
 	session.CodeStopping:          {503, "The host is stopping", "Try again in a few seconds: a supervisor starts it again."},
+	codeHeld:                      {503, "The host takes nothing new for a moment", "It is trying a new version of itself, or is about to stop. Try again after the seconds in Retry-After."},
 	codeOverloaded:                {503, "The host has as many requests as it takes", "Try again after the seconds in Retry-After."},
 	codeTimeout:                   {503, "The host did not answer in time", "The disk or the machine is overloaded. Try again; `holdfast doctor` looks for the cause."},
 	session.CodeDiskFull:          {507, "The disk is full", "Nothing was lost that was accepted. Make room, then try again."},

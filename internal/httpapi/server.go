@@ -8,12 +8,13 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
-	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/access"
+	"github.com/holdfast-dev/holdfast/internal/handoff"
 	"github.com/holdfast-dev/holdfast/internal/session"
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
@@ -43,6 +44,7 @@ type Config struct {
 	Home     string // where choosing a folder begins; the person's home folder
 	Log      *slog.Logger
 	Health   func() Health // what the watchdog says; nil says ok
+	Held     func() bool   // nothing new is taken now; nil: never
 
 	// CookieName tells the cookies of hosts apart that share a name on
 	// different ports, which browsers do not.
@@ -112,6 +114,10 @@ type Server struct {
 	// server's and not a caller's.
 	life context.Context
 	stop context.CancelFunc
+
+	nudged atomic.Pointer[context.Context] // ends when streams are to be written to at once
+	nudge  context.CancelFunc              // under mu
+	mu     sync.Mutex
 }
 
 // New makes a server. It starts nothing.
@@ -134,9 +140,10 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, log: cfg.Log}
 	s.life, s.stop = context.WithCancel(context.Background())
+	s.Nudge()
 	s.gates = newGates(cfg.Limits)
 	s.page = newPage(cfg.Files)
-	s.api = s.routes()
+	s.api = s.hold(s.routes())
 	s.public = s.outer(s.secure(s.admit(s.gates, s.authenticate(s.api))))
 	return s, nil
 }
@@ -152,11 +159,27 @@ func (s *Server) Connections() int { return int(s.conns.Load()) }
 
 // Serve answers on a listener until the context ends, then lets requests end
 // for up to three seconds. It closes the listener.
-func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+func (s *Server) Serve(ctx context.Context, ln *handoff.Listener) error {
 	return s.serve(ctx, ln, s.public)
 }
 
-func (s *Server) serve(ctx context.Context, ln net.Listener, h http.Handler) error {
+// Nudge has every stream write a heartbeat at once.
+func (s *Server) Nudge() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ctx, cancel := context.WithCancel(s.life)
+	s.nudged.Store(&ctx)
+	if s.nudge != nil {
+		s.nudge()
+	}
+	s.nudge = cancel
+}
+
+// EndStreams has every stream say goodbye to its reader and end, before the
+// host stops or is replaced. New ones are refused.
+func (s *Server) EndStreams() { s.stop() }
+
+func (s *Server) serve(ctx context.Context, ln *handoff.Listener, h http.Handler) error {
 	limited := newConns(ln, s.cfg.Limits.Connections, &s.conns)
 	srv := &http.Server{
 		Handler:           h,

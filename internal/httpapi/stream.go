@@ -14,7 +14,6 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/holdfast-dev/holdfast/internal/access"
-	"github.com/holdfast-dev/holdfast/internal/session"
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
@@ -24,6 +23,9 @@ const (
 	frameBytes = 32 << 10
 	// retryMillis is how long a browser waits before it comes back.
 	retryMillis = 1000
+	// soonMillis is how long one waits whose stream ended in order: the host
+	// was replaced, or will be started again.
+	soonMillis = 50
 )
 
 type streamInput struct {
@@ -42,9 +44,6 @@ func (s *Server) streamRoute(api huma.API) {
 		Content:     map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString}}},
 	}}
 	register(s, api, op, func(ctx context.Context, in *streamInput) (*huma.StreamResponse, error) {
-		if s.life.Err() != nil {
-			return nil, newProblem(session.CodeStopping, "")
-		}
 		wanted := make(map[string]bool, len(in.Session))
 		for _, id := range in.Session {
 			if _, err := s.session(ctx, id); err != nil {
@@ -67,7 +66,7 @@ func (s *Server) streamRoute(api huma.API) {
 			r, w := humago.Unwrap(hc)
 			t := &stream{
 				server: s, w: w, r: r, rc: http.NewResponseController(w),
-				log: s.cfg.Store.FollowFiltered(after, &store.FollowFilter{Sessions: wanted}),
+				log: s.cfg.Store.FollowFiltered(after, &store.FollowFilter{Sessions: wanted}), nudged: *s.nudged.Load(),
 			}
 			t.run(r.Context(), cursor != "" && !known)
 		}}, nil
@@ -82,6 +81,7 @@ type stream struct {
 	r      *http.Request
 	rc     *http.ResponseController
 	log    *store.Follower
+	nudged context.Context // read before what is written, so that none is missed
 	buf    []byte
 }
 
@@ -117,7 +117,7 @@ func (t *stream) run(ctx context.Context, resync bool) {
 		}
 		return
 	}
-	t.buf = append(t.buf, ": the host is stopping; come back in a moment\n\n"...)
+	t.buf = fmt.Appendf(t.buf, "retry: %d\n: the host goes away for a moment\n\n", soonMillis)
 	_ = t.flush()
 }
 
@@ -128,7 +128,9 @@ func (t *stream) follow(ctx context.Context) error {
 	check := time.Now().Add(s.cfg.Heartbeat) // when the login is looked at again
 	for {
 		wait, cancel := context.WithDeadline(ctx, beat)
+		unwatch := context.AfterFunc(t.nudged, cancel)
 		events, err := t.log.Next(wait)
+		unwatch()
 		cancel()
 		if s.life.Err() != nil {
 			return nil
@@ -136,7 +138,10 @@ func (t *stream) follow(ctx context.Context) error {
 		if t.r.Context().Err() != nil {
 			return errCut
 		}
-		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		if t.nudged.Err() != nil {
+			t.nudged = *s.nudged.Load()
+			beat = time.Time{} // now: a connection that died in the machine's sleep shows when it is written to
+		} else if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			return err
 		}
 		for i := range events {

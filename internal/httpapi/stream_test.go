@@ -322,7 +322,7 @@ func TestStreamEndsWithTheHost(t *testing.T) {
 	r.mustNext(t)
 	h.stop()
 	rest, err := io.ReadAll(r.r)
-	if err != nil || !strings.Contains(string(rest), ": the host is stopping") {
+	if err != nil || !strings.Contains(string(rest), ": the host goes away for a moment") {
 		t.Fatalf("%q, %v", rest, err)
 	}
 }
@@ -454,5 +454,22 @@ func TestFrameCacheIsBounded(t *testing.T) {
 	broken := store.Event{ID: 8, Body: json.RawMessage("{\n")}
 	if got := string(c.append(nil, &broken, cursor)); !strings.Contains(got, `"id":8`) || strings.Count(got, "\n\n") != 1 {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestNudge: after the machine slept, a stream is written to before its
+// heartbeat is due.
+func TestNudge(t *testing.T) {
+	h := newHost(t, func(c *Config) { c.Heartbeat = time.Hour })
+	h.session("s1")
+	r := h.open(t, "?session=s1")
+	defer r.close()
+	r.mustNext(t)
+	for range 3 {
+		time.Sleep(5 * time.Millisecond) // the stream waits for events by now, or soon
+		h.server.Nudge()
+		if e := r.mustNext(t); e.event != "ping" {
+			t.Fatalf("got %q", e.event)
+		}
 	}
 }

@@ -295,6 +295,9 @@ func (l *link) send(ctx context.Context, sent uint64) {
 			}
 			continue
 		}
+		if len(lines) > 0 && !l.m.pass(ctx) {
+			return
+		}
 		for _, line := range lines {
 			failpoint.Hit("host.push." + line.Kind)
 			out := keeper.Line{N: line.N, Data: line.Data, Void: line.Void}
@@ -374,7 +377,7 @@ func (l *link) flush(ctx context.Context) error {
 
 // trim lets the keeper drop what a synced commit covers.
 func (l *link) trim(through uint64) {
-	if l.conn == nil {
+	if l.conn == nil || l.m.Held() {
 		return
 	}
 	failpoint.Hit("host.trim")

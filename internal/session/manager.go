@@ -64,6 +64,7 @@ type Manager struct {
 	live      map[string]*worker // sessions with an epoch, by session id: the cap counts these
 	inherited map[string]bool    // epochs that an earlier life of the host began
 	freed     chan struct{}      // closed and replaced when a place may have become free
+	held      chan struct{}      // closed when the hold ends; nil where nothing is held
 }
 
 // NewManager returns a Manager that does nothing until Start.
@@ -126,6 +127,46 @@ func (m *Manager) Start(ctx context.Context) error {
 	return nil
 }
 
+// Hold keeps agents from being started and from being sent anything, and spools
+// from being trimmed, until release: what is stored meanwhile can be read again
+// by another program. What agents say goes on being read.
+func (m *Manager) Hold() (release func()) {
+	held := make(chan struct{})
+	m.mu.Lock()
+	m.held = held
+	m.mu.Unlock()
+	return sync.OnceFunc(func() {
+		m.mu.Lock()
+		m.held = nil
+		m.mu.Unlock()
+		close(held)
+	})
+}
+
+// Held tells whether a hold is on.
+func (m *Manager) Held() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.held != nil
+}
+
+// pass waits until nothing is held; false: ctx ended first.
+func (m *Manager) pass(ctx context.Context) bool {
+	for {
+		m.mu.Lock()
+		held := m.held
+		m.mu.Unlock()
+		if held == nil {
+			return true
+		}
+		select {
+		case <-held:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
 // Close leaves the agents to their keepers and waits for every goroutine.
 func (m *Manager) Close() error {
 	m.mu.Lock()
@@ -163,6 +204,37 @@ func (m *Manager) EndAll(ctx context.Context) error {
 			return fmt.Errorf("end agents: %d still running: %w", left, ctx.Err())
 		}
 	}
+}
+
+// Nudge has every session look at its deadlines again, after the clock jumped.
+func (m *Manager) Nudge() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, w := range m.workers {
+		select {
+		case w.wakeup <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Runs is the number of runs that agents are at work on.
+func (m *Manager) Runs(ctx context.Context) (int, error) {
+	epochs, err := m.Store.Epochs(ctx, true)
+	if err != nil {
+		return 0, err
+	}
+	runs := 0
+	for _, ep := range epochs {
+		_, run, err := m.Store.Live(ctx, ep.Session)
+		if err != nil {
+			return 0, err
+		}
+		if run.ID != "" {
+			runs++
+		}
+	}
+	return runs, nil
 }
 
 // Live is the number of sessions that hold an agent.

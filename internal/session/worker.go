@@ -124,6 +124,9 @@ func (w *worker) pause(d time.Duration) {
 // launch starts an epoch for the run that waits.
 func (w *worker) launch(run store.Run) {
 	ctx := w.m.ctx
+	if !w.m.pass(ctx) {
+		return
+	}
 	s, err := w.m.Store.Session(ctx, w.session)
 	if err != nil {
 		w.log.Error("read session", "err", err)

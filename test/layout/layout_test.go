@@ -49,6 +49,7 @@ var rooms = []string{
 	"internal/config",
 	"internal/proc",
 	"internal/obs",
+	"internal/handoff",
 	"internal/failpoint",
 	"web",
 }

@@ -1,0 +1,7 @@
+package cli
+
+import "os"
+
+func isDump(os.Signal) bool { return false }
+
+func notifyDump(chan<- os.Signal) {}

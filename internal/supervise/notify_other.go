@@ -1,0 +1,7 @@
+//go:build !unix
+
+package supervise
+
+import "os"
+
+func pipeOf(uintptr) *os.File { return nil }

@@ -63,6 +63,10 @@ func readRecord(home string) (*record, error) {
 	if err != nil {
 		return nil, failf("read what was installed: %w", err)
 	}
+	// What root does by it must not be what a user wrote.
+	if info, err := os.Lstat(recordPath(home)); err != nil || os.Geteuid() == 0 && ownerOf(info) != 0 {
+		return nil, failf("%s was written by another user. Run this as that user, without sudo", recordPath(home))
+	}
 	r := &record{}
 	if err := json.Unmarshal(data, r); err != nil {
 		return nil, failf("%s, which tells what was installed, cannot be read: %w. Remove it and install again", recordPath(home), err)
@@ -245,6 +249,10 @@ func (c *serviceStopCmd) Run(ctx context.Context, a *app) error {
 // while the host is there to end them in order.
 func (a *app) stopService(ctx context.Context, s *service, all bool) error {
 	if all {
+		// Without the right to stop the service, no agent is to end either.
+		if _, err := s.unit.Status(ctx); err != nil {
+			return failf("%w", err)
+		}
 		if err := a.endAgents(ctx, s.cfg); err != nil {
 			a.notef("The host could not end its agents (%v); that is done without it.\n", err)
 		}

@@ -190,7 +190,9 @@ func (r *report) look(ctx context.Context, s *service) error {
 		if st.Restarts >= 0 {
 			r.Restarts = &st.Restarts
 		}
-		r.judge(st, s.unit)
+		if err == nil {
+			r.judge(st, s.unit)
+		}
 	}
 	if s.broken != nil {
 		r.wrong("the configuration is broken, and the next start will fail: %v", s.broken)

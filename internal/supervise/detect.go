@@ -56,14 +56,31 @@ func (v Verdict) Supervised() bool { return !v.Unit.Zero() }
 
 // Current looks at this process. What cannot be read is left empty.
 func Current() Self {
-	s := Self{PID: os.Getpid(), PPID: os.Getppid(), Env: os.Environ()}
+	s := Self{PID: os.Getpid(), PPID: os.Getppid(), Env: os.Environ(), Outputs: outputs()}
+	s.look()
+	return s
+}
+
+// LookAt looks at another process. Of one that belongs to another user little
+// can be read.
+func LookAt(pid int) (Self, error) {
+	info, err := proc.Lookup(pid)
+	if err != nil {
+		return Self{}, err
+	}
+	s := Self{PID: pid, PPID: info.Parent}
+	s.Env, _ = proc.Environ(pid)
+	s.look()
+	return s, nil
+}
+
+func (s *Self) look() {
 	if info, err := proc.Lookup(s.PPID); err == nil {
 		s.Parent.Name = info.Command
 	}
 	s.Parent.Args, _ = proc.Args(s.PPID)
 	s.Parent.Dir = serviceDir(s.PPID, s.Parent.Args)
-	s.look()
-	return s
+	s.lookHere()
 }
 
 // serviceDirs are where a service's folder may lie whose supervisor tells only

@@ -3,12 +3,16 @@ package supervise
 import (
 	"os"
 	"path/filepath"
+	"strings"
 )
 
-// look adds what this operating system tells.
-func (s *Self) look() {
-	s.Outputs = outputs()
-	s.SystemJob = systemJob(os.Getenv("XPC_SERVICE_NAME"))
+// lookHere adds what this operating system tells.
+func (s *Self) lookHere() {
+	for _, kv := range s.Env {
+		if label, ok := strings.CutPrefix(kv, "XPC_SERVICE_NAME="); ok {
+			s.SystemJob = systemJob(label)
+		}
+	}
 }
 
 // systemJob tells whether a job belongs to the system. A job of the system may

@@ -1,11 +1,13 @@
 package supervise
 
-import "os"
+import (
+	"fmt"
+	"os"
+)
 
-// look adds what this operating system tells.
-func (s *Self) look() {
-	s.Outputs = outputs()
-	if text, err := os.ReadFile("/proc/self/cgroup"); err == nil {
+// lookHere adds what this operating system tells.
+func (s *Self) lookHere() {
+	if text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", s.PID)); err == nil {
 		s.CGroup = string(text)
 	}
 }

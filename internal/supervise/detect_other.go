@@ -2,5 +2,5 @@
 
 package supervise
 
-// look has nothing to add here.
-func (s *Self) look() {}
+// lookHere has nothing to add here.
+func (s *Self) lookHere() {}

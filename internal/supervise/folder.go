@@ -70,19 +70,27 @@ type folder struct {
 	run runner
 }
 
-// watched tells whether a supervisor holds the folder.
+// watched tells whether a supervisor holds the folder. Where that cannot be
+// told (no rights, no tools) it is taken to be so, and what comes next says why.
 func (f folder) watched(ctx context.Context) bool {
 	switch f.Manager {
 	case S6:
 		_, err := f.run.run(ctx, "", "s6-svok", f.Dir)
-		return err == nil
+		return code(err) != 1
 	case Daemontools:
 		_, err := f.run.run(ctx, "", "svok", f.Dir)
-		return err == nil
-	default:
-		out, err := f.run.run(ctx, "", "sv", "status", f.Dir)
-		return err == nil || !strings.Contains(out, "supervise/ok") && !strings.Contains(out, "runsv not running") && !strings.Contains(out, "unable to change to service")
+		return code(err) != 100
 	}
+	out, err := f.run.run(ctx, "", "sv", "status", f.Dir)
+	if err == nil || strings.Contains(out, "denied") {
+		return true
+	}
+	for _, none := range []string{"supervise/ok", "runsv not running", "unable to change to service"} {
+		if strings.Contains(out, none) {
+			return false
+		}
+	}
+	return true
 }
 
 // load has the supervisor see the folder.
@@ -114,7 +122,7 @@ func (f folder) start(ctx context.Context) error {
 	case S6:
 		_, err = f.run.run(ctx, "", "s6-svc", "-u", f.Dir)
 	case Daemontools:
-		_, err = f.run.run(ctx, "", "svc", "-u", f.Dir)
+		_, err = f.svc(ctx, "-u", f.Dir)
 	default:
 		_, err = f.run.run(ctx, "", "sv", "-w", seconds(stopSeconds), "up", f.Dir)
 	}
@@ -130,7 +138,7 @@ func (f folder) stop(ctx context.Context) error {
 	case S6:
 		_, err = f.run.run(ctx, "", "s6-svc", "-wD", "-T", strconv.Itoa((stopSeconds+5)*1000), "-d", f.Dir)
 	case Daemontools:
-		_, err = f.run.run(ctx, "", "svc", "-d", f.Dir)
+		_, err = f.svc(ctx, "-d", f.Dir)
 	default:
 		_, err = f.run.run(ctx, "", "sv", "-w", seconds(stopSeconds+5), "down", f.Dir)
 	}
@@ -138,6 +146,16 @@ func (f folder) stop(ctx context.Context) error {
 		return err
 	}
 	return f.wait(ctx, "stop", func(s State) bool { return s.Phase == Stopped || s.Phase == Failed })
+}
+
+// svc runs daemontools' tool, which warns where it fails and says that it did
+// not.
+func (f folder) svc(ctx context.Context, args ...string) (string, error) {
+	out, err := f.run.run(ctx, "", "svc", args...)
+	if err == nil && strings.Contains(out, "unable to") {
+		err = &toolError{command: "svc " + strings.Join(args, " "), out: out, err: errors.New("it failed")}
+	}
+	return out, err
 }
 
 // restart ends the host and lets the supervisor start it again.
@@ -153,7 +171,7 @@ func (f folder) restart(ctx context.Context) error {
 	case S6:
 		_, err = f.run.run(ctx, "", "s6-svc", "-r", f.Dir)
 	case Daemontools:
-		_, err = f.run.run(ctx, "", "svc", "-t", f.Dir)
+		_, err = f.svc(ctx, "-t", f.Dir)
 	default:
 		_, err = f.run.run(ctx, "", "sv", "-w", seconds(stopSeconds+5), "restart", f.Dir)
 	}
@@ -202,7 +220,7 @@ func (f folder) exit(ctx context.Context) error {
 			_, err = f.run.run(ctx, "", "s6-svscanctl", "-an", filepath.Dir(f.Dir))
 		}
 	case Daemontools:
-		_, err = f.run.run(ctx, "", "svc", "-dx", f.Dir)
+		_, err = f.svc(ctx, "-dx", f.Dir)
 	default:
 		_, err = f.run.run(ctx, "", "sv", "-w", seconds(stopSeconds+5), "exit", f.Dir)
 	}

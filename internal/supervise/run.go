@@ -31,7 +31,11 @@ func (e *toolError) Error() string {
 	if e.out == "" {
 		return fmt.Sprintf("%s: %v", e.command, e.err)
 	}
-	return fmt.Sprintf("%s: %v: %s", e.command, e.err, e.out)
+	hint := ""
+	if text := strings.ToLower(e.out); strings.Contains(text, "denied") || strings.Contains(text, "not permitted") {
+		hint = ". The service belongs to another user: use sudo"
+	}
+	return fmt.Sprintf("%s: %v: %s%s", e.command, e.err, e.out, hint)
 }
 
 func (e *toolError) Unwrap() error { return e.err }

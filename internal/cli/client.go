@@ -38,11 +38,19 @@ func noHost(cfg *config.Config) error {
 
 // connect reaches the running host.
 func (a *app) connect(ctx context.Context) (*client, *config.Config, error) {
-	cfg, err := a.load(hostFlags{})
-	if err != nil {
-		return nil, nil, err
+	cfg, broken := a.load(hostFlags{})
+	if broken != nil {
+		// The host that runs took an earlier configuration.
+		home, err := config.Home(config.Sources{Flags: config.Flags{Home: a.grammar.Home}, Env: a.Env, Home: a.UserHome})
+		if err != nil {
+			return nil, nil, broken
+		}
+		cfg = &config.Config{Home: home}
 	}
 	c, err := dial(ctx, cfg)
+	if errors.Is(err, errNoHost) && broken != nil {
+		err = broken
+	}
 	return c, cfg, err
 }
 

@@ -205,6 +205,10 @@ func Load(src Sources) (*Config, error) {
 	return cfg, nil
 }
 
+// Home finds the state folder alone: a host that runs can be asked and stopped
+// also while its config.toml cannot be read.
+func Home(src Sources) (string, error) { return homeOf(src, environment(src.Env)) }
+
 // homeOf finds the state folder.
 func homeOf(src Sources, env map[string]string) (string, error) {
 	from, home := "--home", src.Flags.Home

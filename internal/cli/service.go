@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -418,7 +419,8 @@ func (c *serviceUninstallCmd) Run(ctx context.Context, a *app) error {
 }
 
 type serviceLogsCmd struct {
-	Follow bool `short:"f" help:"Go on as lines come."`
+	Lines  int  `short:"n" default:"100" placeholder:"N" help:"How many of the last lines to print; 100 unless told."`
+	Follow bool `short:"f" help:"Go on as lines come, until Ctrl-C."`
 }
 
 // Run shows the log, and where else to look.
@@ -438,7 +440,7 @@ func (c *serviceLogsCmd) Run(ctx context.Context, a *app) error {
 	default:
 		a.notef("What the runtime printed when it broke: %s\n", filepath.Join(s.cfg.Logs(), "stderr.log"))
 	}
-	args := []string{"logs", "--home", s.cfg.Home}
+	args := []string{"logs", "--home", s.cfg.Home, "-n", strconv.Itoa(c.Lines)}
 	if c.Follow {
 		args = append(args, "--follow")
 	}

@@ -131,7 +131,7 @@ func TestCommandLine(t *testing.T) {
 }
 
 func TestEveryCommandHasExamples(t *testing.T) {
-	for _, cmd := range []string{"up", "serve", "status", "stop", "verify", "link", "token create", "password set", "agents", "sessions", "send", "tail"} {
+	for _, cmd := range []string{"up", "serve", "status", "stop", "logs", "verify", "link", "token create", "password set", "agents", "sessions", "send", "tail"} {
 		code, out, _ := newBench(t).run(append(strings.Fields(cmd), "--help")...)
 		if code != 0 || !strings.Contains(out, "Example") || !strings.Contains(out, "holdfast "+cmd) {
 			t.Errorf("help of %s (%d):\n%s", cmd, code, out)

@@ -21,6 +21,16 @@ type Signals struct {
 	mu     sync.Mutex
 	reload chan<- struct{}
 	dump   chan<- struct{}
+	tied   bool
+}
+
+// tieToTerminal keeps a hangup what it is for everything that a person started
+// in a terminal: its end. A host that reloaded instead would live on where
+// nobody sees it.
+func (s *Signals) tieToTerminal() {
+	s.mu.Lock()
+	s.tied = true
+	s.mu.Unlock()
 }
 
 func catchSignals(ctx context.Context) (context.Context, *Signals) {
@@ -73,6 +83,9 @@ func offer(to chan<- struct{}) {
 // channels need room for one.
 func (s *Signals) Host(reload, dump chan<- struct{}) {
 	s.mu.Lock()
+	if s.tied {
+		reload = nil
+	}
 	s.reload, s.dump = reload, dump
 	s.mu.Unlock()
 	if reload != nil {

@@ -109,6 +109,9 @@ func (c *upCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	if !s.plain() && a.interactive() {
+		a.signals.tieToTerminal()
+	}
 	resumed := a.env(handoffVar) != ""
 	if s.plain() || resumed {
 		o.Ready = a.announce

@@ -292,3 +292,20 @@ func TestWords(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// The go command removes the folder of this test's binary, as it does with that
+// of go run: a host in the background would lose its program.
+func TestDetachOfAPassingProgram(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil || !strings.Contains(exe, "/go-build") {
+		t.Skipf("the binary is %s", exe)
+	}
+	b := newBench(t)
+	code, _, problem := b.run("up", "--detach")
+	if code != 1 || !strings.Contains(problem, "go run removes it") || !strings.Contains(problem, "make build") {
+		t.Errorf("%d %q", code, problem)
+	}
+	if entries, err := os.ReadDir(b.home); err != nil || len(entries) != 0 {
+		t.Errorf("it left %v, %v", entries, err)
+	}
+}

@@ -202,21 +202,3 @@ func Files(path string) []string {
 	}
 	return all
 }
-
-// Tee returns a writer that writes to each of them, also where one fails.
-func Tee(to ...io.Writer) io.Writer { return tee(to) }
-
-type tee []io.Writer
-
-func (t tee) Write(p []byte) (int, error) {
-	var errs []error
-	for _, w := range t {
-		if _, err := w.Write(p); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		return 0, err
-	}
-	return len(p), nil
-}

@@ -1,7 +1,6 @@
 package obs
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -156,15 +155,5 @@ func TestFileCloses(t *testing.T) {
 	}
 	if _, err := OpenFile(t.TempDir()); err == nil {
 		t.Error("a folder was opened")
-	}
-}
-
-func TestTee(t *testing.T) {
-	f, _ := openTest(t)
-	f.Close()
-	var b bytes.Buffer
-	n, err := Tee(f, &b).Write([]byte("x\n"))
-	if err == nil || n != 0 || b.String() != "x\n" {
-		t.Errorf("%d %v %q", n, err, b.String())
 	}
 }

@@ -177,3 +177,47 @@ func TestDetachFails(t *testing.T) {
 		t.Errorf("a host runs: %v", st)
 	}
 }
+
+// TestUpEndsWithItsTerminal: what was started in a terminal, and not detached,
+// goes when the terminal does.
+func TestUpEndsWithItsTerminal(t *testing.T) {
+	if _, err := exec.LookPath("script"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skipf("no terminal without script: %v", err)
+	}
+	w := detachedWorld(t)
+	line := fmt.Sprintf("exec '%s' up --skip-agent-install --no-browser --addr 127.0.0.1:0 --home '%s'", bins.host, w.home)
+	cmd := exec.Command("script", "-qec", line, "/dev/null")
+	cmd.Env, cmd.Stdout, cmd.Stderr = w.environ(), w.out, w.out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(done) }()
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(w.out.String(), "Ctrl-C stops"); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("it does not start:\n%s", w.out)
+		}
+	}
+	// The log has a file; it does not run over what is said to a person.
+	if out := w.out.String(); strings.Contains(out, "level=INFO") || !strings.Contains(out, "/#") {
+		t.Errorf("the terminal shows:\n%s", out)
+	}
+	pid := w.pid()
+	_ = cmd.Process.Kill() // the terminal is closed
+	<-done
+	for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil || strings.Contains(string(stat), ") Z ") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the host lives on without its terminal; the end of its log:\n%s", tail(w.read("logs/holdfast.log"), 2000))
+		}
+	}
+	if log := w.read("logs/holdfast.log"); !strings.Contains(log, "the host stops") {
+		t.Errorf("it did not stop in order:\n%s", tail(log, 2000))
+	}
+}

@@ -157,13 +157,20 @@ func (in *installation) choose(seen []supervise.Seen) error {
 		case want != "" && s.Manager != want:
 		case in.System && !scoped || scoped && s.System != in.System && s.Manager == supervise.Systemd:
 		case folder != "" && want == "" && !sameFolder(s.Services, folder):
-		case folder != "" && !scoped && s.Services != "" && !sameFolder(s.Services, folder) && s.Manager != supervise.Supervisord:
+		case folder != "" && !scoped && s.Manager != supervise.Supervisord && !sameFolder(s.Services, folder):
 		case s.Usable != "":
 		default:
 			if s.Manager == supervise.Launchd {
 				s.System = in.System
 			}
 			fit = append(fit, s)
+		}
+	}
+	// A supervisord may include several folders, of which we know one: the
+	// folder decides only where it is known.
+	if folder != "" && len(fit) > 1 {
+		if i := slices.IndexFunc(fit, func(s supervise.Seen) bool { return sameFolder(s.Services, folder) }); i >= 0 {
+			fit = fit[i : i+1]
 		}
 	}
 	// What the machine itself was started by comes before what somebody runs.

@@ -122,7 +122,7 @@ func (f folder) start(ctx context.Context) error {
 	case S6:
 		_, err = f.run.run(ctx, "", "s6-svc", "-u", f.Dir)
 	case Daemontools:
-		_, err = f.svc(ctx, "-u", f.Dir)
+		err = f.svc(ctx, "-u", f.Dir)
 	default:
 		_, err = f.run.run(ctx, "", "sv", "-w", seconds(stopSeconds), "up", f.Dir)
 	}
@@ -138,7 +138,7 @@ func (f folder) stop(ctx context.Context) error {
 	case S6:
 		_, err = f.run.run(ctx, "", "s6-svc", "-wD", "-T", strconv.Itoa((stopSeconds+5)*1000), "-d", f.Dir)
 	case Daemontools:
-		_, err = f.svc(ctx, "-d", f.Dir)
+		err = f.svc(ctx, "-d", f.Dir)
 	default:
 		_, err = f.run.run(ctx, "", "sv", "-w", seconds(stopSeconds+5), "down", f.Dir)
 	}
@@ -150,12 +150,12 @@ func (f folder) stop(ctx context.Context) error {
 
 // svc runs daemontools' tool, which warns where it fails and says that it did
 // not.
-func (f folder) svc(ctx context.Context, args ...string) (string, error) {
+func (f folder) svc(ctx context.Context, args ...string) error {
 	out, err := f.run.run(ctx, "", "svc", args...)
 	if err == nil && strings.Contains(out, "unable to") {
 		err = &toolError{command: "svc " + strings.Join(args, " "), out: out, err: errors.New("it failed")}
 	}
-	return out, err
+	return err
 }
 
 // restart ends the host and lets the supervisor start it again.
@@ -171,7 +171,7 @@ func (f folder) restart(ctx context.Context) error {
 	case S6:
 		_, err = f.run.run(ctx, "", "s6-svc", "-r", f.Dir)
 	case Daemontools:
-		_, err = f.svc(ctx, "-t", f.Dir)
+		err = f.svc(ctx, "-t", f.Dir)
 	default:
 		_, err = f.run.run(ctx, "", "sv", "-w", seconds(stopSeconds+5), "restart", f.Dir)
 	}
@@ -220,7 +220,7 @@ func (f folder) exit(ctx context.Context) error {
 			_, err = f.run.run(ctx, "", "s6-svscanctl", "-an", filepath.Dir(f.Dir))
 		}
 	case Daemontools:
-		_, err = f.svc(ctx, "-dx", f.Dir)
+		err = f.svc(ctx, "-dx", f.Dir)
 	default:
 		_, err = f.run.run(ctx, "", "sv", "-w", seconds(stopSeconds+5), "exit", f.Dir)
 	}

@@ -406,7 +406,7 @@ func (c *serviceUninstallCmd) Run(ctx context.Context, a *app) error {
 	if err := s.unit.Uninstall(ctx, s.record.Files); err != nil {
 		return failf("%w", err)
 	}
-	if s.record.Copied && isStable(s.record.Exe, a.UserHome) {
+	if s.record.Copied {
 		if err := os.Remove(s.record.Exe); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return failf("remove the copy of the program: %w", err)
 		}

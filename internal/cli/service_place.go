@@ -34,12 +34,6 @@ func stableDirs(home string) (system, own []string) {
 	return system, own
 }
 
-// isStable tells whether the program lies in such a place.
-func isStable(exe, home string) bool {
-	system, own := stableDirs(home)
-	return slices.Contains(append(system, own...), filepath.Dir(exe))
-}
-
 // passing tells why a path does not last, or "".
 func passing(exe string) string {
 	for part, why := range map[string]string{

@@ -45,7 +45,7 @@ func TestFileOnAFullDisk(t *testing.T) {
 	if got := lines[len(lines)-2]; got != "back" {
 		t.Errorf("the last line is %.40q", got)
 	}
-	if got := lines[len(lines)-3]; !strings.Contains(got, "no space left") || !strings.Contains(got, "count=") {
+	if got := lines[len(lines)-3]; !strings.HasPrefix(got, "time=") || !strings.Contains(got, "no space left") || !strings.Contains(got, "count=") {
 		t.Errorf("what was lost is not told: %.100q", got)
 	}
 }

@@ -321,6 +321,7 @@ func (in *installation) whose() (person, error) {
 		name = "holdfast"
 	}
 	if name == "" || name == self.name {
+		in.notes = append(in.notes, "The host and its agents will run as root. Name another user with --user NAME.")
 		return self, nil
 	}
 	u, err := user.Lookup(name)
@@ -558,7 +559,12 @@ func (in *installation) perform(ctx context.Context) error {
 	if err := in.unit.Install(ctx, in.files, !in.NoStart); err != nil {
 		return failf("%w. What was written is removed by: holdfast service uninstall", err)
 	}
-	in.crontab(ctx)
+	if !in.crontab(ctx) {
+		r.Cron = ""
+		if err := r.write(in.cfg.Home); err != nil {
+			return err
+		}
+	}
 	in.linger(ctx)
 	if in.NoStart {
 		a.printf("Installed, and not started. Start it with: holdfast service start\n")
@@ -646,8 +652,9 @@ func (in *installation) prepare(ctx context.Context) error {
 	return nil
 }
 
-// crontab puts the second line in where the supervisor has no timer.
-func (in *installation) crontab(ctx context.Context) {
+// crontab puts the second line in where the supervisor has no timer, and tells
+// whether it stands there now.
+func (in *installation) crontab(ctx context.Context) bool {
 	tab := supervise.Cron{User: in.spec.User}
 	if in.cron == "" {
 		if in.old != nil && in.old.Cron != "" {
@@ -655,18 +662,33 @@ func (in *installation) crontab(ctx context.Context) {
 				in.a.notef("The line of an earlier installation could not be removed from the crontab: %v\n", err)
 			}
 		}
-		return
+		return false
 	}
 	if _, err := exec.LookPath("crontab"); err != nil {
 		in.a.notef("There is no crontab here. Have something run this once a minute, and a host that is stuck as a whole is ended and started again:\n  %s\n", in.cron)
-		return
+		return false
 	}
-	if tab.Has(ctx, in.cron) {
-		return
+	if !tab.Has(ctx, in.cron) {
+		if err := tab.Add(ctx, in.cron); err != nil {
+			in.a.notef("The line could not be put into the crontab (%v). Put it in by hand: crontab -e\n  %s\n", err, in.cron)
+			return false
+		}
 	}
-	if err := tab.Add(ctx, in.cron); err != nil {
-		in.a.notef("The line could not be put into the crontab (%v). Put it in by hand: crontab -e\n  %s\n", err, in.cron)
+	if runtime.GOOS == "linux" && !cronRuns() {
+		in.a.notef("The look from outside is in the crontab, and no cron seems to run here: start it, or a host that is stuck as a whole stays so.\n")
 	}
+	return true
+}
+
+// cronRuns tells whether something reads crontabs.
+func cronRuns() bool {
+	all, err := proc.All()
+	if err != nil {
+		return true // not known
+	}
+	return slices.ContainsFunc(all, func(p proc.Info) bool {
+		return slices.Contains([]string{"cron", "crond", "fcron", "dcron", "systemd-cron"}, p.Command)
+	})
 }
 
 // linger has a user's own systemd run without a login.

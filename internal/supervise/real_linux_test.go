@@ -133,7 +133,7 @@ func (s *scene) start(env []string, argv ...string) {
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Dir = s.dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	log, err := os.Create(filepath.Join(s.dir, "log"))
+	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -490,6 +490,8 @@ func (s *scene) ssh(tty string) {
 	}
 	port := l.Addr().(*net.TCPAddr).Port
 	l.Close()
+	// A shell that is not the first one leaves root's .bashrc alone: what stands
+	// there may take long, and is no affair of ours.
 	conf := s.write("sshd_config", fmt.Sprintf(`ListenAddress 127.0.0.1:%d
 HostKey %[2]s/host
 AuthorizedKeysFile %[2]s/user.pub
@@ -498,6 +500,7 @@ StrictModes no
 UsePAM no
 PermitRootLogin yes
 PasswordAuthentication no
+SetEnv SHLVL=5
 `, port, s.dir), 0o600)
 	// sshd wants its folder for privilege separation.
 	boot := s.write("boot.sh", "set -e\nmount --make-rprivate /\nmount -t tmpfs none /run\nmkdir -m 755 /run/sshd\nexec /usr/sbin/sshd -D -e -f "+conf+"\n", 0o644)

@@ -48,6 +48,7 @@ type record struct {
 	Exe     string    `json:"exe"`
 	Copied  bool      `json:"copied"` // the installation put the program there
 	User    string    `json:"user,omitempty"`
+	Made    bool      `json:"made,omitempty"` // the installation made that user
 	Cron    string    `json:"cron,omitempty"` // the line in a crontab
 	Version string    `json:"version"`
 	At      time.Time `json:"at"`
@@ -415,6 +416,9 @@ func (c *serviceUninstallCmd) Run(ctx context.Context, a *app) error {
 		return failf("remove the note of the installation: %w", err)
 	}
 	a.printf("The service is removed. Your data is in %s; remove that folder when you want it no more.\n", s.cfg.Home)
+	if s.record.Made {
+		a.printf("The user %s stays, for the data is its own. Both go with: userdel -r %s\n", s.record.User, s.record.User)
+	}
 	return nil
 }
 

@@ -533,6 +533,7 @@ func (in *installation) perform(ctx context.Context) error {
 	same := in.unchanged()
 	r := &record{Unit: in.unit.String(), Exe: in.place.path, User: in.spec.User, Cron: in.cron, Version: a.Version, At: time.Now().UTC()}
 	r.Copied = in.place.from != "" && in.place.fresh || in.old != nil && in.old.Copied && in.old.Exe == in.place.path
+	r.Made = in.person.make || in.old != nil && in.old.Made
 	for _, f := range in.files {
 		r.Files = append(r.Files, f.Path)
 	}

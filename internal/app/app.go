@@ -21,6 +21,7 @@ import (
 	"github.com/holdfast-dev/holdfast/internal/agent"
 	"github.com/holdfast-dev/holdfast/internal/cli"
 	"github.com/holdfast-dev/holdfast/internal/config"
+	"github.com/holdfast-dev/holdfast/internal/failpoint"
 	"github.com/holdfast-dev/holdfast/internal/handoff"
 	"github.com/holdfast-dev/holdfast/internal/httpapi"
 	"github.com/holdfast-dev/holdfast/internal/keeper"
@@ -98,6 +99,7 @@ func open(ctx context.Context, cfg *config.Config, log *slog.Logger, exe string,
 	if err != nil {
 		return nil, fmt.Errorf("read boot id: %w", err)
 	}
+	failpoint.Hit("host.open")
 	if c.store, err = openStore(ctx, cfg, bootID, log, c.faults.note); err != nil {
 		return nil, err
 	}
@@ -162,6 +164,7 @@ func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 		return err
 	}
 	debug.SetMemoryLimit(memoryGoal)
+	serves := func() {} // tells that a new version has come to serve
 	sink := &sinks{to: []io.Writer{os.Stderr}}
 	logs := obs.New(sink, logLines)
 	if err := logs.Level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
@@ -185,9 +188,39 @@ func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 		defer logFile.Close()
 		sink.set(o.LogFileOnly, logFile)
 	}
+	if told.Trial != nil {
+		// Whatever keeps this version from serving, the old one does it again.
+		late := time.AfterFunc(trialPatience(), func() {
+			err := giveBack(cfg, log, told, errLate, handoff.Out{Doors: in.Doors, Files: map[string]*os.File{fileLock: home.file}})
+			log.Error("run the old version again", "err", err)
+		})
+		defer func() {
+			if late.Stop() && err != nil && ctx.Err() == nil {
+				err = errors.Join(err, giveBack(cfg, log, told, err, handoff.Out{Doors: in.Doors}))
+			}
+		}()
+		serves = func() { late.Stop() }
+	} else if text := aborted(cfg, log); text != "" {
+		told.Upgrade, told.Failed = text, true
+	}
 	c, err := open(ctx, cfg, log, told.Exe, home)
+	var newer *store.TooNewError
+	if told.Failed && in == nil && errors.As(err, &newer) {
+		if err := restoreAfter(cfg, log, newer); err != nil {
+			return err
+		}
+		if home, err = takeHome(cfg, nil); err != nil {
+			return err
+		}
+		c, err = open(ctx, cfg, log, told.Exe, home)
+	}
 	if err != nil {
 		return err
+	}
+	if told.Trial == nil {
+		if err := endTrial(cfg.Home); err != nil {
+			log.Warn("remove the note of a trial", "err", err)
+		}
 	}
 	inTime := func() {}
 	defer func() {
@@ -203,6 +236,10 @@ func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 	}
 	for _, note := range cfg.Notes {
 		log.Info("a setting is not used", "note", note)
+	}
+	release := func() {}
+	if told.Trial != nil {
+		release = c.sessions.Hold()
 	}
 	if err := c.sessions.Start(ctx); err != nil {
 		return fmt.Errorf("take up sessions: %w", err)
@@ -250,6 +287,11 @@ func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 	group.Go(func() error { return h.onSignal(gctx, reload, dump) })
 	group.Go(func() error { return notifier.Watch(gctx, h.well) })
 	group.Go(func() error { return c.stayAwake(gctx, server) })
+	serves()
+	if told.Trial != nil {
+		p := &prover{cfg: cfg, log: log, told: told, release: release, well: h.well, replace: h.replace}
+		group.Go(func() error { return p.run(gctx) })
+	}
 	log.Info("the host serves", "addr", addr, "home", cfg.Home, "pid", os.Getpid(), "version", Version, "unit", o.Unit.String(),
 		"restarts", told.Restarts, "after", time.Since(started).Round(100*time.Microsecond))
 	if err := c.greet(ctx, h, o, in != nil); err != nil {
@@ -382,7 +424,7 @@ func openStore(ctx context.Context, cfg *config.Config, bootID string, log *slog
 	var foreign *store.ForeignError
 	switch {
 	case errors.As(err, &newer), errors.As(err, &net), errors.As(err, &foreign):
-		return nil, refuse("%v", err)
+		return nil, &cli.Error{Code: cli.ExitNoRestart, Msg: err.Error(), Err: err}
 	case err != nil:
 		return nil, fmt.Errorf("open store: %w", err)
 	}

@@ -43,7 +43,8 @@ func (h *host) Status(ctx context.Context) httpapi.Status {
 		Sessions: h.store.Stats(ctx).Sessions, Descriptors: h.count(), DescriptorsPeak: int(h.peak.Load()), DescriptorsLimit: int(h.limit), //nolint:gosec // a limit fits
 	}
 	if h.replace != nil {
-		st.Restarts, st.Trial, st.Upgrade = h.replace.state()
+		told := h.replace.state()
+		st.Restarts, st.Exe, st.Trial, st.Upgrade, st.UpgradeFailed = told.Restarts, told.Exe, told.Trial != nil, told.Upgrade, told.Failed
 	}
 	return st
 }
@@ -135,7 +136,7 @@ func (h *host) Stop(ctx context.Context, all, stay bool) error {
 // Restart implements httpapi.Host.
 func (h *host) Restart(ctx context.Context, r httpapi.Restart) error {
 	if h.replace == nil {
-		return &httpapi.Refusal{Text: "No host runs."}
+		return &httpapi.RefusedError{Text: "No host runs."}
 	}
 	return h.replace.ask(ctx, r)
 }

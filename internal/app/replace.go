@@ -19,6 +19,7 @@ import (
 	"github.com/holdfast-dev/holdfast/internal/handoff"
 	"github.com/holdfast-dev/holdfast/internal/httpapi"
 	"github.com/holdfast-dev/holdfast/internal/session"
+	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
 // The names of what goes through exec.
@@ -42,6 +43,7 @@ type relay struct {
 	Asked    time.Time `json:"asked"`             // when
 	Trial    *trial    `json:"trial,omitempty"`   // what this program has to prove
 	Upgrade  string    `json:"upgrade,omitempty"` // what became of the last one
+	Failed   bool      `json:"failed,omitempty"`  // that it failed
 }
 
 // readRelay reads what the program before told; of a first start it makes what
@@ -63,9 +65,10 @@ func readRelay(in *handoff.In, addr string) (relay, error) {
 
 // successor is the program that is to take this one's place.
 type successor struct {
-	exe   string
-	relay relay
-	ln    net.Listener // instead of the public one, where the address changed
+	exe    string
+	relay  relay
+	ln     net.Listener // instead of the public one, where the address changed
+	failed error        // of a trial: the old version is to run again
 }
 
 // replacing answers those who want the program replaced, and remembers what
@@ -82,10 +85,26 @@ type replacing struct {
 	asked bool
 }
 
-func (r *replacing) state() (restarts int, onTrial bool, upgrade string) {
+func (r *replacing) state() relay {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.relay.Restarts, r.relay.Trial != nil, r.relay.Upgrade
+	return r.relay
+}
+
+// proven ends the trial: this version is the one now.
+func (r *replacing) proven(text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.relay.Trial, r.relay.Upgrade = nil, text
+}
+
+// giveWay has the old version run again.
+func (r *replacing) giveWay(reason error) {
+	r.mu.Lock()
+	told := r.relay
+	r.asked = true
+	r.mu.Unlock()
+	r.next <- successor{exe: told.Exe, relay: told, failed: reason}
 }
 
 // ask checks that nothing stands against a restart and has it begin.
@@ -97,7 +116,7 @@ func (r *replacing) ask(ctx context.Context, want httpapi.Restart) error {
 	}
 	r.mu.Unlock()
 	if busy {
-		return &httpapi.Refusal{Text: "The host is being restarted already. Wait until that is done."}
+		return &httpapi.RefusedError{Text: "The host is being restarted already. Wait until that is done."}
 	}
 	s, err := r.prepare(ctx, want)
 	if err != nil {
@@ -114,14 +133,14 @@ func (r *replacing) ask(ctx context.Context, want httpapi.Restart) error {
 func (r *replacing) prepare(ctx context.Context, want httpapi.Restart) (s successor, err error) {
 	cfg, err := r.load()
 	if err != nil {
-		return s, &httpapi.Refusal{Text: "The configuration cannot be taken, the old one stays: " + err.Error()}
+		return s, &httpapi.RefusedError{Text: "The configuration cannot be taken, the old one stays: " + err.Error()}
 	}
 	hasPassword, err := r.access.HasPassword(ctx)
 	if err != nil {
 		return s, fmt.Errorf("read password: %w", err)
 	}
 	if err := access.CheckBind(cfg.Addr, false, hasPassword, cfg.InsecureBind); err != nil {
-		return s, &httpapi.Refusal{Text: "The configuration cannot be taken, the old one stays: " + err.Error()}
+		return s, &httpapi.RefusedError{Text: "The configuration cannot be taken, the old one stays: " + err.Error()}
 	}
 	r.mu.Lock()
 	s = successor{exe: r.relay.Exe, relay: relay{Exe: r.relay.Exe, Addr: cfg.Addr, Restarts: r.relay.Restarts + 1, Asked: time.Now()}}
@@ -129,10 +148,14 @@ func (r *replacing) prepare(ctx context.Context, want httpapi.Restart) (s succes
 	r.mu.Unlock()
 	if want.Staged != "" {
 		s.exe = want.Staged
-		s.relay.Trial = &trial{Version: Version}
+		schema, err := store.Schema()
+		if err != nil {
+			return s, err
+		}
+		s.relay.Trial = &trial{Version: Version, Schema: schema, Staged: want.Staged}
 	}
 	if err := tryBinary(ctx, s.exe); err != nil {
-		return s, &httpapi.Refusal{Text: err.Error()}
+		return s, &httpapi.RefusedError{Text: err.Error()}
 	}
 	if want.Idle {
 		if err := r.awaitIdle(ctx); err != nil {
@@ -142,7 +165,7 @@ func (r *replacing) prepare(ctx context.Context, want httpapi.Restart) (s succes
 	if cfg.Addr != addr {
 		// By name only: the same address written in another way is taken still.
 		if s.ln, err = net.Listen("tcp", cfg.Addr); err != nil {
-			return s, &httpapi.Refusal{Text: fmt.Sprintf("The new address cannot be had, the old configuration stays: %v", err)}
+			return s, &httpapi.RefusedError{Text: fmt.Sprintf("The new address cannot be had, the old configuration stays: %v", err)}
 		}
 	}
 	return s, nil
@@ -215,11 +238,23 @@ func (c *core) exec(s successor, d doors, signals *cli.Signals) error {
 	if signals != nil && signals.Release() {
 		return errors.Join(errAsked, lock.Close())
 	}
-	err := handoff.Exec(s.exe, os.Args, os.Environ(), handoff.Out{
+	out := handoff.Out{
 		Doors: map[string]*handoff.Listener{doorPublic: public, doorControl: d.control},
 		Files: map[string]*os.File{fileLock: lock.file},
 		Note:  s.relay,
-	})
+	}
+	var err error
+	switch {
+	case s.failed != nil:
+		err = giveBack(c.cfg, c.log, s.relay, s.failed, out)
+	case s.relay.Trial != nil:
+		if err = s.relay.Trial.begin(c.cfg.Home); err == nil {
+			err = handoff.Exec(s.exe, os.Args, os.Environ(), out)
+			err = errors.Join(err, endTrial(c.cfg.Home))
+		}
+	default:
+		err = handoff.Exec(s.exe, os.Args, os.Environ(), out)
+	}
 	return errors.Join(&cli.Error{Code: cli.ExitRestart, Msg: err.Error(), Err: err}, lock.Close())
 }
 

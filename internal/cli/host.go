@@ -48,8 +48,10 @@ type status struct {
 	DescriptorsLimit int       `json:"descriptors_limit"`
 	Unit             string    `json:"unit"`
 	Restarts         int       `json:"restarts"`
+	Exe              string    `json:"exe"`
 	Trial            bool      `json:"trial"`
 	Upgrade          string    `json:"upgrade"`
+	UpgradeFailed    bool      `json:"upgrade_failed"`
 }
 
 // Run prints the host's status.

@@ -14,14 +14,17 @@ import (
 // Enabled tells whether this binary was built with the tag "failpoints".
 const Enabled = true
 
-// EnvVar holds comma-separated entries:
+// EnvVar names the variable that holds comma-separated entries:
 //
 //	place=kill@N       SIGKILL to this process at the Nth Hit of place
 //	place=panic@N      panic at the Nth Hit
 //	place=panics@N     panic at each Hit from the Nth on
 //	place=sleepMS@N    block for MS milliseconds at the Nth Hit
 //	name:=value        Value(name) returns value
-const EnvVar = "HOLDFAST_FAILPOINT"
+//
+// The linker may name another, so that of two binaries with one environment
+// only one has the entries.
+var EnvVar = "HOLDFAST_FAILPOINT"
 
 type point struct {
 	action string

@@ -84,6 +84,7 @@ func Exec(exe string, argv, env []string, out Out) error {
 		return fmt.Errorf("replace program: encode: %w", err)
 	}
 	env = append(without(env), Var+"="+string(text))
+	//nolint:gosec // to run the caller's program is what this is for
 	return fmt.Errorf("replace program by %s: %w", exe, syscall.Exec(exe, argv, env))
 }
 

@@ -30,7 +30,7 @@ type Host interface {
 	Stop(ctx context.Context, all, stay bool) error
 	// Restart asks the host to replace its own program in place. It returns
 	// when nothing stands against that, before it is done; the error is a
-	// *Refusal where something does.
+	// *RefusedError where something does.
 	Restart(ctx context.Context, r Restart) error
 	// Verify folds the log anew and compares, and tells how far it is. What it
 	// finds wrong is in the report; the error says that it could not look.
@@ -46,10 +46,10 @@ type Restart struct {
 	Idle bool `json:"idle,omitempty"`
 }
 
-// Refusal says why the host does not do what it was asked to, for a person.
-type Refusal struct{ Text string }
+// RefusedError says why the host does not do what it was asked to, for a person.
+type RefusedError struct{ Text string }
 
-func (r *Refusal) Error() string { return r.Text }
+func (r *RefusedError) Error() string { return r.Text }
 
 // Status is what `holdfast status --json` prints.
 type Status struct {
@@ -68,8 +68,10 @@ type Status struct {
 	Health           string    `json:"health"`
 	Unit             string    `json:"unit" doc:"The supervisor's service that runs the host; empty where none does"`
 	Restarts         int       `json:"restarts" doc:"How often the program was replaced in place"`
+	Exe              string    `json:"exe" doc:"The binary that the next restart runs"`
 	Trial            bool      `json:"trial,omitempty" doc:"This is a new version that has not proven itself yet"`
 	Upgrade          string    `json:"upgrade,omitempty" doc:"What became of the last upgrade"`
+	UpgradeFailed    bool      `json:"upgrade_failed,omitempty"`
 	Problems         []string  `json:"problems,omitempty"`
 }
 
@@ -219,7 +221,7 @@ func NewControl(s *Server, h Host) http.Handler {
 			r = *in.Body
 		}
 		err := h.Restart(ctx, r)
-		var refusal *Refusal
+		var refusal *RefusedError
 		if errors.As(err, &refusal) {
 			return nil, newProblem(codeRefused, refusal.Text)
 		}

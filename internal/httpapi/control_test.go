@@ -27,7 +27,7 @@ func (*fakeHost) Status(context.Context) Status {
 	return Status{PID: 7, Address: "127.0.0.1:8787", StartedAt: time.Unix(0, 0).UTC(), Sessions: 3, Descriptors: 20, DescriptorsPeak: 30, DescriptorsLimit: 256}
 }
 func (*fakeHost) URL() string                            { return "http://127.0.0.1:8787" }
-func (*fakeHost) Restart(context.Context, Restart) error { return &Refusal{Text: "not here"} }
+func (*fakeHost) Restart(context.Context, Restart) error { return &RefusedError{Text: "not here"} }
 
 func (f *fakeHost) Stop(_ context.Context, all, _ bool) error {
 	f.mu.Lock()

@@ -10,10 +10,57 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/holdfast-dev/holdfast/internal/failpoint"
 )
 
 // applicationID marks the file as ours ("HOLD").
 const applicationID = 0x484f4c44
+
+// Schema is the newest schema version that this program knows.
+func Schema() (int, error) {
+	steps, err := migrations()
+	return len(steps), err
+}
+
+// WriterMin is the lowest schema version that a program must know to write to
+// a database that this one has opened.
+func WriterMin() int {
+	if n, err := strconv.Atoi(failpoint.Value("writer_min")); err == nil {
+		return n
+	}
+	return writerMin
+}
+
+// Restore puts the copy that was made before the migration to the schema
+// version in the place of the database, which nobody may have open. What was
+// committed since is lost; the caller knows that nothing was.
+func Restore(path string, schema int) error {
+	before := copyName(path, schema)
+	if _, err := os.Stat(before); err != nil {
+		return fmt.Errorf("restore database: %w", err)
+	}
+	for _, side := range []string{"-wal", "-shm"} {
+		if err := os.Remove(path + side); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("restore database: %w", err)
+		}
+	}
+	if err := os.Rename(before, path); err != nil {
+		return fmt.Errorf("restore database: %w", err)
+	}
+	return nil
+}
+
+// DropCopy removes the copy that was made before the migration to the schema
+// version, where there is one.
+func DropCopy(path string, schema int) error {
+	if err := os.Remove(copyName(path, schema)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove copy of the database: %w", err)
+	}
+	return nil
+}
+
+func copyName(path string, schema int) string { return fmt.Sprintf("%s.before-v%d", path, schema) }
 
 // writerMin is the lowest schema version that a program must know to be able
 // to write to a database of the newest schema. A migration that only adds
@@ -46,6 +93,9 @@ func migrations() ([]migration, error) {
 			return nil, fmt.Errorf("read migration %s: number out of order", name)
 		}
 		list = append(list, migration{v, string(text)})
+	}
+	if text := failpoint.Value("next_schema"); text != "" {
+		list = append(list, migration{len(list) + 1, text})
 	}
 	return list, nil
 }
@@ -92,7 +142,7 @@ func migrateTo(ctx context.Context, conn *sql.Conn, path string, steps []migrati
 		return nil
 	}
 	if version > 0 {
-		if err := copyBefore(ctx, conn, fmt.Sprintf("%s.before-v%d", path, known)); err != nil {
+		if err := copyBefore(ctx, conn, copyName(path, known)); err != nil {
 			return fmt.Errorf("copy database before migrating: %w", err)
 		}
 	}
@@ -130,7 +180,7 @@ func apply(ctx context.Context, conn *sql.Conn, m migration) error {
 		m.text,
 		fmt.Sprintf("PRAGMA user_version = %d", m.version),
 		fmt.Sprintf("PRAGMA application_id = %d", applicationID),
-		fmt.Sprintf("INSERT INTO meta VALUES ('writer_min', '%d') ON CONFLICT DO UPDATE SET value = excluded.value", min(writerMin, m.version)),
+		fmt.Sprintf("INSERT INTO meta VALUES ('writer_min', '%d') ON CONFLICT DO UPDATE SET value = excluded.value", min(WriterMin(), m.version)),
 	} {
 		if _, err := tx.ExecContext(ctx, text); err != nil {
 			return err

@@ -68,6 +68,7 @@ type world struct {
 	log   string // every line that scripted agents got
 	env   []string
 	agent string // of new sessions
+	bin   string // the host's binary
 	host  *exec.Cmd
 	base  string
 	token string
@@ -106,7 +107,7 @@ func newWorld(t *testing.T, env agentEnv, config string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, agent: "script", home: filepath.Join(dir, "home"), work: filepath.Join(dir, "work"), log: filepath.Join(dir, "agent.log"), out: &syncBuffer{}}
+	w := &world{t: t, agent: "script", bin: bins.host, home: filepath.Join(dir, "home"), work: filepath.Join(dir, "work"), log: filepath.Join(dir, "agent.log"), out: &syncBuffer{}}
 	for _, d := range []string{w.home, w.work, filepath.Join(dir, "state")} {
 		if err := os.Mkdir(d, 0o700); err != nil {
 			t.Fatal(err)
@@ -193,7 +194,7 @@ func (w *world) launch(failpoints ...string) {
 	if w.base != "" {
 		addr = strings.TrimPrefix(w.base, "http://") // a page comes back to the same address
 	}
-	cmd := exec.Command(bins.host, "serve", "--addr", addr, "--home", w.home)
+	cmd := exec.Command(w.bin, "serve", "--addr", addr, "--home", w.home)
 	cmd.Env = w.environ()
 	if len(failpoints) > 0 {
 		cmd.Env = append(cmd.Env, "HOLDFAST_FAILPOINT="+strings.Join(failpoints, ","))

@@ -98,10 +98,24 @@ describe('Stream', () => {
     await host.write(frame(1) + frame(2) + 'event: ping\nid: g-7\ndata: {}\n\n');
     expect(events.map((event) => event.id)).toEqual([1, 2]);
     await host.close();
-    expect(calls).toEqual(['open', 'lost']);
     await vi.advanceTimersByTimeAsync(1000);
     expect(host.urls[1]).toBe('/api/v1/stream?session=s&cursor=g-7');
-    expect(calls).toEqual(['open', 'lost', 'open']);
+    expect(calls).toEqual(['open', 'open']);
+  });
+
+  it('comes back at once, and without a word, to a host that replaced itself', async () => {
+    host.stream().stream();
+    stream.start('g-1', []);
+    await settle();
+    calls.length = 0;
+    await host.close();
+    await vi.advanceTimersByTimeAsync(60);
+    expect(host.urls).toHaveLength(2);
+    expect(calls).toEqual(['open']);
+    // One that ends in order and is not there again is told of.
+    await host.close();
+    await vi.advanceTimersByTimeAsync(60);
+    expect(calls).toEqual(['open', 'lost']);
   });
 
   it('backs off, and tries at once when it is nudged', async () => {

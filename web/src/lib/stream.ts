@@ -21,6 +21,8 @@ const SILENCE = 40_000;
 /** A host that takes the connection and does not begin to answer in this time is taken for dead sooner. */
 const ANSWER = 8_000;
 const FIRST_DELAY = 400;
+/** A host that ended the stream in order is back at once: it replaced itself. */
+const SOON = 50;
 const MAX_DELAY = 6_000;
 
 export class Stream {
@@ -96,7 +98,7 @@ export class Stream {
     this.abort = abort;
     this.opened = false;
     void this.read(abort).then(
-      () => this.ended(abort, null),
+      () => this.ended(abort, null, true),
       (error: unknown) => this.ended(abort, error instanceof Problem ? error : null),
     );
   }
@@ -159,7 +161,7 @@ export class Stream {
     if (typeof event?.kind === 'string') this.listener.event(event);
   }
 
-  private ended(abort: AbortController, problem: Problem | null): void {
+  private ended(abort: AbortController, problem: Problem | null, inOrder = false): void {
     if (this.stopped || this.paused || abort !== this.abort) return;
     this.opened = false;
     if (problem?.status === 401) {
@@ -171,6 +173,12 @@ export class Stream {
       // One of the sessions is gone; its page says so, and the list must go on.
       this.sessions = [];
       this.connect();
+      return;
+    }
+    if (inOrder && this.failures === 0) {
+      // Nobody needs to be told of so short a pause. If it is no short one, the next try says so.
+      this.failures++;
+      this.timer = setTimeout(() => this.connect(), SOON);
       return;
     }
     const ceiling = Math.min(MAX_DELAY, FIRST_DELAY * 2 ** this.failures++);

@@ -15,10 +15,6 @@ import (
 // counted.
 func (s *site) install() {
 	s.t.Helper()
-	if _, help := s.holdfast("service", "install", "--help"); !strings.Contains(help, "--no-start") {
-		s.installByHand()
-		return
-	}
 	s.installed("--no-start")
 	s.counted(s.installedProgram())
 	s.mustHoldfast("service", "start")
@@ -47,12 +43,6 @@ func (s *site) installedProgram() string {
 	return found[0]
 }
 
-func (s *site) installByHand() {
-	s.t.Helper()
-	exe := s.program(".local/bin")
-	s.m.write(s, program{name: service, argv: []string{exe, "serve", "--home", s.home}, mapped: true})
-}
-
 // program puts the host into a folder, with its starts counted.
 func (s *site) program(dir string) string {
 	s.t.Helper()
@@ -70,18 +60,7 @@ func (s *site) program(dir string) string {
 // stop stops the host by a command of ours.
 func (s *site) stop(command ...string) {
 	s.t.Helper()
-	if _, help := s.holdfast("service", "--help"); !strings.Contains(help, "uninstall") {
-		s.mustRun(s.m.down(s, service)...)
-		return
-	}
 	s.mustHoldfast(command...)
-}
-
-func (s *site) needsNotify() {
-	s.t.Helper()
-	if _, help := s.holdfast("service", "install", "--help"); !strings.Contains(help, "--no-start") {
-		s.t.Skip("SKIPPED: this build tells no supervisor that it is ready")
-	}
 }
 
 // up is the program for a person as a supervised one, with no flag at all.

@@ -175,16 +175,6 @@ var daemontools = manager{
 	flags: inFolder,
 	write: func(s *site, p program) {
 		run := p.script(s.output(p.name))
-		if p.mapped { // daemontools tells nobody how a program ended
-			head, command, _ := strings.Cut(run, "\nexec env ")
-			run = head + "\ncd '" + s.folder(p.name) + "'\ntrap 'kill -TERM $p' TERM\nenv " + strings.TrimSpace(command) + ` & p=$!
-wait $p; c=$?
-[ $c -gt 128 ] && { wait $p; c=$?; }
-trap - TERM
-case $c in 78) svc -d .; exec sleep 60 ;; esac
-exit $c
-`
-		}
 		s.putFolder(p.name, map[string]string{"run": run})
 	},
 	up:      func(s *site, name string) []string { return []string{"svc", "-u", s.folder(name)} },

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -25,9 +26,6 @@ import (
 // ask all the time, agents that answer, and others that begin meanwhile.
 func restartInPlace(s *site) {
 	t := s.t
-	if _, out := s.holdfast("restart"); strings.Contains(out, "this build cannot") {
-		t.Skip("SKIPPED: this build cannot restart in place yet")
-	}
 	s.install()
 	pid := s.healthy(0)
 	session := s.newSession()
@@ -35,25 +33,25 @@ func restartInPlace(s *site) {
 	s.must("POST", "/api/v1/sessions/"+session.ID+"/messages", repeated, nil)
 	load := s.ask(session.ID, repeated)
 	births := s.births()
-	tu := s.turn(sessionRow{}, 1500)
-	const restarts = 6
-	took := make([]time.Duration, restarts)
-	for i := range restarts {
+	turns := []*turn{s.turn(sessionRow{}, 1500)}
+	// A machine that has much else to do takes longer for as many requests.
+	var took []time.Duration
+	for begun := time.Now(); len(took) < 6 || load.least() < 2000 && time.Since(begun) < 90*time.Second; {
+		if last := turns[len(turns)-1]; last.over() {
+			turns = append(turns, s.turn(last.session, 1500))
+		}
 		began := time.Now()
 		if code, out := s.holdfast("restart"); code != 0 {
-			t.Errorf("restart %d: exit code %d\n%s", i, code, out)
+			t.Fatalf("restart %d: exit code %d\n%s", len(took)+1, code, out)
 		}
-		took[i] = time.Since(began).Round(time.Millisecond)
+		took = append(took, time.Since(began).Round(time.Millisecond))
 		time.Sleep(1200 * time.Millisecond)
-	}
-	if tu.over() {
-		t.Errorf("the answer was over before the last restart: this showed less than it should")
 	}
 	asked, lost := load.end()
 	for kind, n := range asked {
 		t.Logf("%-28s %6d requests", kind, n)
 		if n < 500 {
-			t.Errorf("%s: only %d requests", kind, n)
+			t.Errorf("%s: only %d requests: this showed little", kind, n)
 		}
 	}
 	t.Logf("restarts took %v", took)
@@ -64,7 +62,9 @@ func restartInPlace(s *site) {
 		t.Errorf("%d requests failed", len(lost))
 	}
 	born := births()
-	tu.whole()
+	for _, tu := range turns {
+		tu.whole()
+	}
 	if now := s.healthy(0); now != pid {
 		t.Errorf("the host is process %d now, and was %d", now, pid)
 	}
@@ -177,12 +177,23 @@ func (s *site) ask(session string, message any) *load {
 			return func(ctx context.Context) error { return s.askOnce(ctx, c, method, path, body) }, tr.CloseIdleConnections
 		}
 	}
+	// Together fewer than the host answers at once: after a restart all that has
+	// waited comes in the same moment, and what is too much is refused by right.
 	start("new connections", 2, 4*time.Millisecond, overHTTP("GET", "/health", nil, true))
 	start("keep-alive GET", 2, 4*time.Millisecond, overHTTP("GET", "/api/v1/sessions", nil, false))
 	start("keep-alive POST", 2, 4*time.Millisecond, overHTTP("POST", path, body, false))
 	start("raw keep-alive", 2, 4*time.Millisecond, s.raw)
-	start("raw keep-alive with pauses", 60, 600*time.Millisecond, s.raw)
+	start("raw keep-alive with pauses", 50, 500*time.Millisecond, s.raw)
 	return l
+}
+
+// least is how many requests the kind made that made the fewest.
+func (l *load) least() int64 {
+	least := int64(math.MaxInt64)
+	for _, n := range l.asked {
+		least = min(least, n.Load())
+	}
+	return least
 }
 
 // end ends the clients, and returns how many requests they made and which
@@ -244,7 +255,7 @@ func (s *site) raw() (asker, func()) {
 		if at, ok := ctx.Deadline(); ok {
 			_ = conn.SetDeadline(at)
 		}
-		if _, err := io.WriteString(conn, "GET /health HTTP/1.1\r\nHost: "+s.addr+"\r\n\r\n"); err != nil {
+		if _, err := io.WriteString(conn, "GET /api/v1/sessions HTTP/1.1\r\nHost: "+s.addr+"\r\nAuthorization: Bearer "+s.token+"\r\n\r\n"); err != nil {
 			quit()
 			return fmt.Errorf("write on a %s connection: %w", age, err)
 		}
@@ -253,10 +264,10 @@ func (s *site) raw() (asker, func()) {
 			quit()
 			return fmt.Errorf("read on a %s connection: %w", age, err)
 		}
-		_, err = io.Copy(io.Discard, resp.Body)
+		answer, err := io.ReadAll(resp.Body)
 		err = errors.Join(err, resp.Body.Close())
 		if err == nil && resp.StatusCode != http.StatusOK {
-			err = errors.New(resp.Status)
+			err = fmt.Errorf("%s on a %s connection: %.300s", resp.Status, age, answer)
 		}
 		if resp.Close || err != nil {
 			quit()
@@ -270,14 +281,16 @@ func (s *site) raw() (asker, func()) {
 // ends it, once, and lets one alone that is well.
 func wedged(s *site) {
 	t := s.t
-	if _, help := s.holdfast("doctor", "--help"); !strings.Contains(help, "--restart-if-wedged") {
-		t.Skip("SKIPPED: this build has no doctor --restart-if-wedged yet")
-	}
 	s.install()
 	pid := s.healthy(0)
-	look := func() string {
-		_, out := s.holdfast("doctor", "--restart-if-wedged")
+	look := func(flags ...string) string {
+		_, out := s.holdfast(append([]string{"doctor", "--restart-if-wedged"}, flags...)...)
 		return out
+	}
+	// As it is installed it gives a host a minute; one supervisor sees that.
+	hasty := []string{"--young", "2s", "--pause", "1s", "--deadline", "3s"}
+	if s.m.name == runit.name {
+		hasty = nil
 	}
 	look()
 	if s.healthy(0) != pid {
@@ -287,7 +300,7 @@ func wedged(s *site) {
 	s.signalHost(pid, stopSignal)
 	var said string
 	s.until("the end of the wedged host", 90*time.Second, func() bool {
-		said += look()
+		said += look(hasty...)
 		return !slices.Contains(s.hosts(), pid)
 	})
 	now := s.healthy(pid)
@@ -304,7 +317,6 @@ func wedged(s *site) {
 // watchdog: systemd ends a host that gives no sign of life.
 func watchdog(s *site) {
 	t := s.t
-	s.needsNotify()
 	s.install()
 	pid := s.healthy(0)
 	s.m.watchdog(s, service, 4*time.Second)

@@ -422,7 +422,7 @@ type turn struct {
 	session   sessionRow
 	f         *follower
 	run, want string
-	prompts   int
+	text      string // of the message
 }
 
 var seeds atomic.Uint64
@@ -434,9 +434,12 @@ func (s *site) turn(session sessionRow, chunks int) *turn {
 	if session.ID == "" {
 		session = s.newSession()
 	}
-	tu := &turn{s: s, session: session, f: s.follow(session.ID, ""), prompts: len(s.heard(`"session/prompt"`))}
-	text, want := stream(chunks, "10ms", 900+seeds.Add(1))
-	tu.run, tu.want = s.send(session.ID, text).Run, want
+	// From here on: a stream that is opened without a cursor may be late.
+	var page struct{ Cursor string }
+	s.must("GET", "/api/v1/sessions/"+session.ID+"/items", nil, &page)
+	tu := &turn{s: s, session: session, f: s.follow(session.ID, page.Cursor)}
+	tu.text, tu.want = stream(chunks, "10ms", 900+seeds.Add(1))
+	tu.run = s.send(session.ID, tu.text).Run
 	s.until("some text", 20*time.Second, func() bool { return len(tu.f.text(tu.run)) > 100 })
 	return tu
 }
@@ -466,8 +469,15 @@ func (tu *turn) whole() {
 	if tu.f.resyncs > 0 {
 		s.t.Errorf("the client had to read everything again")
 	}
-	if n := len(s.heard(`"session/prompt"`)) - tu.prompts; n != 1 {
+	if n := len(s.heard(tu.text + `"`)); n != 1 {
 		s.t.Errorf("the agent got the prompt %d times", n)
 	}
 	s.world.whole(tu.session.ID)
+}
+
+// unit is what the host says of who supervises it.
+func (s *site) unit() string {
+	s.t.Helper()
+	unit, _ := s.status()["unit"].(string)
+	return unit
 }

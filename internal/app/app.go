@@ -58,6 +58,7 @@ type core struct {
 	userHome string
 
 	faults    faults
+	watchers  []func() httpapi.Health // what says how the host is
 	lock      *lock
 	store     *store.Store
 	access    *access.Service
@@ -87,6 +88,7 @@ func takeHome(cfg *config.Config, held *os.File) (*lock, error) {
 // here on: on an error nothing stays open.
 func open(ctx context.Context, cfg *config.Config, log *slog.Logger, exe string, home *lock) (_ *core, err error) {
 	c := &core{cfg: cfg, log: log, lock: home}
+	c.watchers = []func() httpapi.Health{c.faults.health}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Close())
@@ -146,7 +148,7 @@ func (c *core) server(addr string) (*httpapi.Server, error) {
 	}
 	return httpapi.New(httpapi.Config{
 		Sessions: c.sessions, Store: c.store, Access: c.access, Hosts: hosts, Files: web.Files(), Version: Version,
-		Home: c.userHome, Log: c.log, CookieName: cookieName(addr), Health: c.faults.health, Held: c.sessions.Held,
+		Home: c.userHome, Log: c.log, CookieName: cookieName(addr), Health: func() httpapi.Health { return worst(c.watchers...) }, Held: c.sessions.Held,
 		Limits: httpapi.Limits{
 			Connections: min(c.cfg.Limits.Connections, int(c.limit)/2), API: c.cfg.Limits.Requests, Streams: c.cfg.Limits.Streams, //nolint:gosec // a limit fits
 			Text: int(c.cfg.Limits.MessageBytes),

@@ -70,6 +70,21 @@ type faults struct {
 	text string
 }
 
+// worst joins what several watchers say of the health: the worst state, and
+// every problem.
+func worst(watchers ...func() httpapi.Health) httpapi.Health {
+	rank := map[string]int{httpapi.HealthOK: 0, httpapi.HealthDegraded: 1, httpapi.HealthFailing: 2}
+	h := httpapi.Health{Status: httpapi.HealthOK}
+	for _, watch := range watchers {
+		one := watch()
+		if rank[one.Status] > rank[h.Status] {
+			h.Status = one.Status
+		}
+		h.Problems = append(h.Problems, one.Problems...)
+	}
+	return h
+}
+
 // faultFresh is how long a fault speaks for the present.
 const faultFresh = 15 * time.Second
 

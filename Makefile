@@ -11,7 +11,7 @@ GOLANGCI         := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)/golangci-lint
 # Where one test needs more than a few seconds it stands in a folder of its own.
 UNIT := ./cmd/... ./internal/... ./test/agent/... ./test/layout/... ./test/mockmodel/... ./web/...
 
-.PHONY: run build test test-go test-e2e test-browser test-real test-race lint lint-go lint-web check release test-release image bench web shots tools
+.PHONY: run build test test-go test-e2e test-browser test-real test-supervisors test-race lint lint-go lint-web check release test-release image bench web shots tools
 
 run: build
 	exec bin/holdfast up
@@ -38,6 +38,12 @@ test-real:
 	test/real/setup.sh
 	$(GO) test -count 1 -timeout 20m ./test/real/...
 	$(GO) test -count 1 -timeout 20m -tags real -run '^TestReal' ./test/e2e/...
+
+# The host under runit, s6, supervisord, daemontools and a systemd of its own;
+# in Debian: runit s6 supervisor daemontools systemd tini. Most of it is waiting,
+# so more runs at once than there are cores: three minutes on two.
+test-supervisors:
+	$(GO) test -count 1 -timeout 10m -parallel 12 -tags supervisors -run '^TestSupervis' ./test/e2e/
 
 lint: lint-go lint-web
 

@@ -64,7 +64,7 @@ test-race:
 	HOLDFAST_TEST_KILLS=30 $(GO) test -race -timeout 10m \
 		-run 'TestRandomKills|TestApprovalOverTwoRestarts|TestCancelPauses|TestEviction|TestSecondSession|TestKeeperKilled$$' ./test/e2e/
 
-check: lint test test-race test-real
+check: lint test test-race test-real test-supervisors test-release
 
 # Archives, Debian packages and a Homebrew formula in dist/, with checksums;
 # signed where HOLDFAST_SIGNING_KEY names minisign's secret key.

@@ -13,12 +13,14 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/holdfast-dev/holdfast/internal/access"
 	"github.com/holdfast-dev/holdfast/internal/agent"
+	"github.com/holdfast-dev/holdfast/internal/awake"
 	"github.com/holdfast-dev/holdfast/internal/cli"
 	"github.com/holdfast-dev/holdfast/internal/config"
 	"github.com/holdfast-dev/holdfast/internal/failpoint"
@@ -58,6 +60,7 @@ type core struct {
 	userHome string
 
 	faults    faults
+	awake     atomic.Pointer[awake.Guard]
 	watchers  []func() httpapi.Health // what says how the host is
 	lock      *lock
 	store     *store.Store
@@ -268,7 +271,7 @@ func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	h := &host{
-		started: started, addr: addr, limit: c.limit, unit: o.Unit, store: c.store, sessions: c.sessions,
+		started: started, addr: addr, limit: c.limit, unit: o.Unit, awake: func() string { return c.awake.Load().State() }, store: c.store, sessions: c.sessions,
 		stop: func() { stop(); shut() }, crash: cfg.Crash(), ring: logs.Ring,
 		replace: &replacing{
 			relay: told, load: o.Load, access: c.access, sessions: c.sessions, log: log, next: make(chan successor, 1),

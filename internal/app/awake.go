@@ -27,6 +27,7 @@ func (c *core) stayAwake(ctx context.Context, server *httpapi.Server) error {
 	if c.cfg.KeepAwake != config.AwakeNever {
 		guard = awake.New(c.log, awake.Options{OnMainsOnly: c.cfg.KeepAwake == config.AwakeOnMains})
 	}
+	c.awake.Store(guard)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		tick := time.NewTicker(lookEvery)

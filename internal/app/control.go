@@ -25,6 +25,7 @@ type host struct {
 	addr     string // "" where no host runs, but a command has the state folder open
 	limit    uint64
 	unit     supervise.Unit
+	awake    func() string
 	store    *store.Store
 	sessions *session.Manager
 	stop     func()
@@ -43,6 +44,7 @@ func (h *host) Status(ctx context.Context) httpapi.Status {
 		Sessions: h.store.Stats(ctx).Sessions, Descriptors: h.count(), DescriptorsPeak: int(h.peak.Load()), DescriptorsLimit: int(h.limit), //nolint:gosec // a limit fits
 	}
 	if h.replace != nil {
+		st.Awake = h.awake()
 		told := h.replace.state()
 		st.Restarts, st.Exe, st.Trial, st.Upgrade, st.UpgradeFailed = told.Restarts, told.Exe, told.Trial != nil, told.Upgrade, told.Failed
 	}

@@ -67,6 +67,7 @@ type Status struct {
 	DescriptorsLimit int       `json:"descriptors_limit"`
 	Health           string    `json:"health"`
 	Unit             string    `json:"unit" doc:"The supervisor's service that runs the host; empty where none does"`
+	Awake            string    `json:"awake,omitempty" doc:"Whether the machine is kept from sleeping, or why not"`
 	Restarts         int       `json:"restarts" doc:"How often the program was replaced in place"`
 	Exe              string    `json:"exe" doc:"The binary that the next restart runs"`
 	Trial            bool      `json:"trial,omitempty" doc:"This is a new version that has not proven itself yet"`

@@ -89,7 +89,7 @@ func takeHome(cfg *config.Config, held *os.File) (*lock, error) {
 
 // open opens what stands on a locked state folder. The lock is its own from
 // here on: on an error nothing stays open.
-func open(ctx context.Context, cfg *config.Config, log *slog.Logger, exe string, home *lock) (_ *core, err error) {
+func open(ctx context.Context, cfg *config.Config, log *slog.Logger, exe string, home *lock, quiet bool) (_ *core, err error) {
 	c := &core{cfg: cfg, log: log, lock: home}
 	c.watchers = []func() httpapi.Health{c.faults.health}
 	defer func() {
@@ -119,6 +119,7 @@ func open(ctx context.Context, cfg *config.Config, log *slog.Logger, exe string,
 		Store: c.store, Catalogue: c.catalogue, Home: cfg.Home, Keepers: cfg.Keepers(), Exe: exe,
 		Version: Version, BootID: bootID, Cap: cfg.Limits.LiveAgents, Spool: int64(cfg.Limits.SpoolBytes), NoFile: c.limit,
 		Leases: keeper.Leases{Running: time.Duration(cfg.Leases.Run), Idle: time.Duration(cfg.Leases.Idle), Stopped: time.Duration(cfg.Leases.Asked)},
+		Quiet:  quiet,
 		Log:    log,
 	})
 	return c, nil
@@ -208,7 +209,7 @@ func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 	} else if text := aborted(cfg, log); text != "" {
 		told.Upgrade, told.Failed = text, true
 	}
-	c, err := open(ctx, cfg, log, told.Exe, home)
+	c, err := open(ctx, cfg, log, told.Exe, home, in != nil)
 	var newer *store.TooNewError
 	if told.Failed && in == nil && errors.As(err, &newer) {
 		if err := restoreAfter(cfg, log, newer); err != nil {
@@ -217,7 +218,7 @@ func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 		if home, err = takeHome(cfg, nil); err != nil {
 			return err
 		}
-		c, err = open(ctx, cfg, log, told.Exe, home)
+		c, err = open(ctx, cfg, log, told.Exe, home, in != nil)
 	}
 	if err != nil {
 		return err
@@ -403,7 +404,7 @@ func Offline(ctx context.Context, cfg *config.Config) (http.Handler, func() erro
 	if err != nil {
 		return nil, nil, err
 	}
-	c, err := open(ctx, cfg, log, exe, home)
+	c, err := open(ctx, cfg, log, exe, home, false)
 	if err != nil {
 		return nil, nil, err
 	}

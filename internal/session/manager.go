@@ -46,6 +46,7 @@ type Options struct {
 	Spool     int64
 	NoFile    uint64
 	Leases    keeper.Leases
+	Quiet     bool // the program was replaced in place: no run is told of it
 	Log       *slog.Logger
 	Now       func() time.Time
 }
@@ -96,7 +97,7 @@ func (m *Manager) Start(ctx context.Context) error {
 	}
 	m.mu.Lock()
 	for _, ep := range epochs {
-		m.inherited[ep.Name] = true
+		m.inherited[ep.Name] = !m.Quiet
 		m.live[ep.Session] = m.workerLocked(ep.Session)
 	}
 	m.mu.Unlock()

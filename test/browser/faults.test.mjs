@@ -45,6 +45,32 @@ atBothSizes([
     },
   ],
   [
+    'the host is restarted in place in mid-answer: nobody notices',
+    async ({ world, visitor }) => {
+      const person = await visitor();
+      const { page } = person;
+      const { script, text } = words(300);
+      const id = await person.begin(script);
+      await until('a part of it', async () => (await person.shown()).includes('w0020'));
+      await page.evaluate(() => {
+        globalThis.banners = 0;
+        new MutationObserver(() => (globalThis.banners += document.querySelectorAll('.ban, .toast').length)).observe(document.body, {
+          childList: true,
+          subtree: true,
+        });
+      });
+      for (let i = 0; i < 4; i++) {
+        await world.cli('restart');
+        await sleep(400);
+      }
+      await page.locator('.say', { hasText: 'w0299' }).waitFor({ timeout: 30_000 });
+      await person.finished();
+      assert.equal(bare(await person.shown()), bare(text));
+      assert.equal(bare(await world.said(id)), bare(text));
+      assert.equal(await page.evaluate(() => globalThis.banners), 0, 'nothing was said of it');
+    },
+  ],
+  [
     'a permission waits over a restart of the host',
     async ({ world, visitor }) => {
       const person = await visitor();

@@ -65,6 +65,12 @@ func TestRestartInPlace(t *testing.T) {
 		t.Errorf("the agent heard %d prompts", n)
 	}
 
+	for _, e := range w.events(s.ID) {
+		if strings.Contains(string(e.Body), "host_restarted") {
+			t.Error("the transcript tells of restarts that nobody could notice")
+		}
+	}
+
 	// A keeper that an earlier program started is still this process's child:
 	// it must not stay a zombie.
 	w.endAgent(s.ID)

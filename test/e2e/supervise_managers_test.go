@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -278,9 +279,10 @@ var systemd = manager{
 		s.put(outer, join.String()+fmt.Sprintf("exec unshare --pid --mount --cgroup --fork --kill-child --mount-proc sh '%s'\n", inner), 0o600)
 		// systemd by itself ends at once as the first process of a namespace.
 		s.put(inner, fmt.Sprintf(`mount --make-rprivate / && mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system || exit
+%s
 exec env -i PATH="$PATH" HOME="$HOME" SHELL=/bin/sh XDG_RUNTIME_DIR="$XDG_RUNTIME_DIR" %s='%s' \
 	tini -s -- /lib/systemd/systemd --user --unit=basic.target
-`, siteVar, s.dir), 0o600)
+`, mountCgroups(), siteVar, s.dir), 0o600)
 		return []string{"sh", outer}
 	},
 	began: func(s *site) {
@@ -356,6 +358,24 @@ func cgroupRoots() []string {
 		}
 	}
 	return found
+}
+
+// mountCgroups has a namespace see its own part of the hierarchies: with the
+// machine's in view systemd makes its groups at their top.
+func mountCgroups() string {
+	roots := cgroupRoots()
+	if slices.Equal(roots, []string{"/sys/fs/cgroup"}) {
+		return "umount -l /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup || exit"
+	}
+	script := "mount -t tmpfs tmpfs /sys/fs/cgroup || exit"
+	for _, root := range roots {
+		kind := "-t cgroup2 cgroup2"
+		if filepath.Base(root) == "systemd" {
+			kind = "-t cgroup -o none,name=systemd cgroup"
+		}
+		script += fmt.Sprintf("\nmkdir %s && mount %s %s || exit", root, kind, root)
+	}
+	return script
 }
 
 func cgroupOf(root, dir string) string { return filepath.Join(root, filepath.Base(dir)) }

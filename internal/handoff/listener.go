@@ -29,6 +29,7 @@ type Listener struct {
 	thawed  *sync.Cond
 	carried []net.Conn // not accepted yet
 	conns   map[*Conn]struct{}
+	accepts int // calls of Accept that may hold a connection which nobody knows of yet
 	gated   bool
 	open    chan struct{} // closed when the gate opens or the listener closes
 	frozen  bool
@@ -75,16 +76,18 @@ func (l *Listener) Accept() (net.Conn, error) {
 			l.mu.Unlock()
 			return c, nil
 		}
+		l.accepts++
 		l.mu.Unlock()
 		conn, err := l.ln.Accept()
+		l.mu.Lock()
+		l.accepts--
+		l.settled()
+		gated := l.gated
 		if err == nil {
-			l.mu.Lock()
 			c := l.trackLocked(conn)
 			l.mu.Unlock()
 			return c, nil
 		}
-		l.mu.Lock()
-		gated := l.gated
 		l.mu.Unlock()
 		if !gated || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return nil, err
@@ -164,9 +167,10 @@ func (l *Listener) Drain(ctx context.Context) error {
 	}
 }
 
-// busyLocked counts the connections that do not stand still.
+// busyLocked counts the connections that do not stand still. One that the
+// kernel has given to an Accept, and the Accept to nobody yet, counts as well.
 func (l *Listener) busyLocked() int {
-	busy := 0
+	busy := l.accepts
 	for c := range l.conns {
 		if !c.parked {
 			busy++

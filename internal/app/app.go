@@ -315,6 +315,7 @@ func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 			log.Warn("tell the supervisor", "err", err)
 		}
 		doors.close(ctx, server, log)
+		c.sessions.Returns()
 		stop()
 		err = group.Wait()
 		if err == nil && doorsCtx.Err() == nil {
@@ -326,6 +327,9 @@ func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 		if doorsCtx.Err() != nil {
 			if err := notifier.Stopping(); err != nil {
 				log.Warn("tell the supervisor", "err", err)
+			}
+			if o.Unit.Manager == supervise.Systemd && o.Signals != nil && o.Signals.First() == os.Interrupt {
+				c.sessions.Returns() // RestartKillSignal of our unit files: this is no stop for good
 			}
 		}
 		stop()

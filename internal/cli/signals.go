@@ -19,6 +19,7 @@ type Signals struct {
 	once   sync.Once
 
 	mu     sync.Mutex
+	first  os.Signal // that asked to end
 	reload chan<- struct{}
 	dump   chan<- struct{}
 	tied   bool
@@ -62,6 +63,9 @@ func (s *Signals) sort() {
 			case isDump(sig):
 				offer(dump)
 			default:
+				s.mu.Lock()
+				s.first = sig
+				s.mu.Unlock()
 				signal.Reset(os.Interrupt, syscall.SIGTERM)
 				s.cancel()
 			}
@@ -76,6 +80,13 @@ func offer(to chan<- struct{}) {
 	case to <- struct{}{}:
 	default: // one waits already, or nobody listens
 	}
+}
+
+// First is the signal that asked to end, or nil.
+func (s *Signals) First() os.Signal {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.first
 }
 
 // Host asks for the signals that mean something to a host: reload gets a word

@@ -233,7 +233,9 @@ func (l *link) serve(ctx context.Context) (over bool, err error) {
 			last, stop := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 			defer stop()
 			_ = l.flush(last)
-			_ = l.conn.Leave()
+			if !l.m.returns.Load() {
+				_ = l.conn.Leave()
+			}
 			return false, nil
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/agent"
@@ -58,6 +59,8 @@ type Manager struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
+
+	returns atomic.Bool // the host comes back at once
 
 	mu        sync.Mutex
 	workers   map[string]*worker
@@ -167,6 +170,10 @@ func (m *Manager) pass(ctx context.Context) bool {
 		}
 	}
 }
+
+// Returns says that a host comes back right after this one: the keepers wait
+// for it as long as after a crash, not as short as after a stop.
+func (m *Manager) Returns() { m.returns.Store(true) }
 
 // Close leaves the agents to their keepers and waits for every goroutine.
 func (m *Manager) Close() error {

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/holdfast-dev/holdfast/internal/proc"
 )
 
 // TestSupervised plays each scene under each supervisor.
@@ -49,6 +51,7 @@ var scenes = []struct {
 	{name: "stop", play: func(s *site) { stopped(s, "stop") }},
 	{name: "stop --all and uninstall", play: uninstalled},
 	{name: "a second copy", play: secondCopy},
+	{name: "an orphan", play: orphaned, has: func(m manager) bool { return m.name != systemd.name }},
 	{name: "readiness", play: readiness, has: func(m manager) bool { return m.ready != nil }},
 	{name: "watchdog", play: watchdog, has: func(m manager) bool { return m.watchdog != nil }},
 	{name: "wedge", play: wedged},
@@ -268,6 +271,40 @@ func secondCopy(s *site) {
 		t.Errorf("another process is the host")
 	}
 	s.wantStarts(1)
+}
+
+// orphaned: the process that started the host is killed, and the host is not.
+// Nobody takes its port from it, and a person can still end it. (When a user's
+// systemd is killed here, its namespace goes with it.)
+func orphaned(s *site) {
+	t := s.t
+	s.install()
+	pid := s.healthy(0)
+	tu := s.turn(sessionRow{}, 300)
+	info, err := proc.Lookup(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.signalHost(info.Parent, syscall.SIGKILL)
+	if info.Parent == s.root { // nobody is left to start it again
+		<-s.supEnd
+		s.begin()
+	}
+	s.until("a second start", 30*time.Second, func() bool { return strings.Count(s.started(), "\n") == 2 })
+	s.until("the second one's end", 30*time.Second, func() bool { return slices.Equal(s.hosts(), []int{pid}) })
+	tu.whole()
+	settle()
+	settle()
+	s.wantStarts(2) // it was refused with 78: no loop
+	if s.healthy(0) != pid {
+		t.Errorf("another process is the host")
+	}
+	s.saysDown(service)
+	s.mustHoldfast("stop")
+	s.gone(time.Second)
+	s.mustHoldfast("service", "start")
+	s.supervised(s.healthy(pid), s.m.parents())
+	s.wantStarts(3)
 }
 
 // readiness: the supervisor is told that the host serves when it does, and not

@@ -51,7 +51,7 @@ func newSite(t *testing.T, m manager) *site {
 	dir := filepath.Dir(w.home)
 	s := &site{
 		world: w, m: m, dir: dir, addr: addr, user: filepath.Join(dir, "u"), services: filepath.Join(dir, "sv"),
-		starts: filepath.Join(dir, "starts"), out: w.out, supEnd: make(chan struct{}),
+		starts: filepath.Join(dir, "starts"), out: w.out,
 	}
 	for _, d := range []string{s.user, s.services, filepath.Join(dir, "r")} {
 		if err := os.Mkdir(d, 0o700); err != nil {
@@ -121,8 +121,9 @@ func (s *site) begin() {
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	go func() { _ = cmd.Wait(); close(s.supEnd) }()
-	s.sup, s.root = cmd, cmd.Process.Pid
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(ended) }()
+	s.sup, s.root, s.supEnd = cmd, cmd.Process.Pid, ended
 	if s.m.began != nil {
 		s.m.began(s)
 	}

@@ -110,7 +110,8 @@ func (s *Signals) Host(reload, dump chan<- struct{}) {
 // whether a request to end has come that nobody has seen yet. Without this one
 // that comes now would be lost in the channel.
 func (s *Signals) Release() (asked bool) {
-	signal.Reset(os.Interrupt, syscall.SIGTERM)
+	// Stop delivers what is on its way, and then restores the default action.
+	// Reset would drop it.
 	signal.Stop(s.raw)
 	for {
 		select {

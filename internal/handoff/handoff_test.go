@@ -108,7 +108,7 @@ func child(log string) {
 		note(log, err.Error())
 	}
 	cancel()
-	signal.Reset(syscall.SIGTERM)
+	signal.Stop(stop) // which delivers what is on its way; Reset would drop it
 	if len(stop) > 0 {
 		note(log, "stopped")
 		os.Exit(0)

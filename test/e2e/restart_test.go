@@ -176,3 +176,28 @@ func TestDiagnosisOnDemand(t *testing.T) {
 		t.Error("the host is gone")
 	}
 }
+
+// TestTermDuringRestart: a request to end is not lost, whenever it comes.
+func TestTermDuringRestart(t *testing.T) {
+	w := newWorld(t, nil, "")
+	for i := range 14 {
+		w.start()
+		if err := w.host.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(i) * 2 * time.Millisecond)
+		if err := w.host.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-w.done:
+		case <-time.After(10 * time.Second):
+			t.Fatalf("round %d: the request to end was lost", i)
+		}
+		// By itself, or by the signal in the moment in which nobody listens.
+		state := w.host.ProcessState
+		if status, ok := state.Sys().(syscall.WaitStatus); state.ExitCode() != 0 && (!ok || status.Signal() != syscall.SIGTERM) {
+			t.Errorf("round %d: %s", i, state)
+		}
+	}
+}

@@ -17,6 +17,7 @@ type Signals struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 	once   sync.Once
+	sorted sync.WaitGroup
 
 	mu     sync.Mutex
 	first  os.Signal // that asked to end
@@ -46,7 +47,7 @@ func catchSignals(ctx context.Context) (context.Context, *Signals) {
 		signal.Notify(s.raw, want...)
 	}
 	ctx, s.cancel = context.WithCancel(ctx)
-	go s.sort()
+	s.sorted.Go(s.sort)
 	return ctx, s
 }
 
@@ -113,12 +114,14 @@ func (s *Signals) Release() (asked bool) {
 	// Stop delivers what is on its way, and then restores the default action.
 	// Reset would drop it.
 	signal.Stop(s.raw)
+	s.once.Do(func() { close(s.done) })
+	s.sorted.Wait() // it may have one in its hands
 	for {
 		select {
 		case sig := <-s.raw:
 			asked = asked || sig == os.Interrupt || sig == syscall.SIGTERM
 		default:
-			return asked
+			return asked || s.First() != nil
 		}
 	}
 }
@@ -126,7 +129,8 @@ func (s *Signals) Release() (asked bool) {
 func (s *Signals) stop() {
 	s.once.Do(func() {
 		signal.Stop(s.raw)
-		s.cancel()
 		close(s.done)
 	})
+	s.sorted.Wait()
+	s.cancel()
 }

@@ -230,6 +230,7 @@ func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 	}
 	inTime := func() {}
 	defer func() {
+		failpoint.Hit("host.close")
 		err = errors.Join(err, c.Close())
 		inTime()
 	}()

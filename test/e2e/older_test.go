@@ -52,9 +52,11 @@ func olderHost(t *testing.T) string {
 // under this version, and this version's keepers under the earlier one, in the
 // middle of an answer.
 func TestOldKeeperNewHost(t *testing.T) {
+	t.Parallel()
 	old := olderHost(t)
 	for name, bin := range map[string][2]string{"upgrade": {old, bins.host}, "downgrade": {bins.host, old}} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, nil, "")
 			w.bin = bin[0]
 			w.start()

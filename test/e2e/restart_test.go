@@ -23,6 +23,7 @@ func (w *world) restarted(times int) {
 // TestRestartInPlace replaces the program in the middle of an answer, again and
 // again: the same process, and nothing is lost, doubled or left open.
 func TestRestartInPlace(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "")
 	w.start()
 	s := w.newSession()
@@ -95,6 +96,7 @@ func TestRestartInPlace(t *testing.T) {
 // TestHangupReloads: SIGHUP takes a new configuration where it can be taken,
 // and keeps the old one where not.
 func TestHangupReloads(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "")
 	w.start()
 	path := filepath.Join(w.home, "config.toml")
@@ -153,6 +155,7 @@ func TestHangupReloads(t *testing.T) {
 
 // TestDiagnosisOnDemand: SIGUSR1 writes what the host does.
 func TestDiagnosisOnDemand(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "")
 	w.start()
 	if err := w.host.Process.Signal(syscall.SIGUSR1); err != nil {
@@ -179,6 +182,7 @@ func TestDiagnosisOnDemand(t *testing.T) {
 
 // TestTermDuringRestart: a request to end is not lost, whenever it comes.
 func TestTermDuringRestart(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "")
 	for i := range 14 {
 		w.start()
@@ -199,5 +203,42 @@ func TestTermDuringRestart(t *testing.T) {
 		if status, ok := state.Sys().(syscall.WaitStatus); state.ExitCode() != 0 && (!ok || status.Signal() != syscall.SIGTERM) {
 			t.Errorf("round %d: %s", i, state)
 		}
+	}
+}
+
+// TestStopHasALimit: a host whose stop is stuck ends all the same, as it was
+// asked to, and leaves what it was doing.
+func TestStopHasALimit(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil, "")
+	w.start("host.close=sleep60000")
+	begun := time.Now()
+	if code := w.stop(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if took := time.Since(begun); took < 7*time.Second || took > 20*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	dumps, _ := filepath.Glob(filepath.Join(w.home, "crash", "*"))
+	if len(dumps) != 1 || !strings.Contains(w.out.String(), "did not stop in time") {
+		t.Errorf("dumps: %v", dumps)
+	}
+}
+
+// TestSecondSignalEnds: who asks twice does not wait.
+func TestSecondSignalEnds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil, "")
+	w.start("host.close=sleep60000")
+	begun := time.Now()
+	for range 2 {
+		if err := w.host.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(500 * time.Millisecond)
+	}
+	w.awaitExit()
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("it took %s", took)
 	}
 }

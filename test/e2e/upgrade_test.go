@@ -95,6 +95,7 @@ func same(t *testing.T, a, b string) bool {
 
 // TestUpgrade puts a new version in the place of the old one in mid-answer.
 func TestUpgrade(t *testing.T) {
+	t.Parallel()
 	w, from := upgradeWorld(t)
 	w.start()
 	s := w.newSession()
@@ -143,6 +144,7 @@ func TestUpgrade(t *testing.T) {
 // TestUpgradeFails: a new version that does not prove itself gives way to the
 // old one, in the same process, and nothing is lost.
 func TestUpgradeFails(t *testing.T) {
+	t.Parallel()
 	for name, points := range map[string][]string{
 		"its probe does not pass": {"trial_ms:=1500", "trial.probe=sleep2500@1"},
 		"it cannot serve":         {"trial_ms:=1500", "host.open=sleep60000@1"},
@@ -150,6 +152,7 @@ func TestUpgradeFails(t *testing.T) {
 		"after a migration": {"trial_ms:=1500", "trial.probe=sleep2500@1", "next_schema:=CREATE TABLE future (x TEXT) STRICT", "writer_min:=2"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w, from := upgradeWorld(t, points...)
 			w.start()
 			version := w.status()["version"]
@@ -191,6 +194,7 @@ func TestUpgradeFails(t *testing.T) {
 // TestUpgradeDies: a new version that is killed during its trial is followed
 // by the old one when the supervisor starts the service again.
 func TestUpgradeDies(t *testing.T) {
+	t.Parallel()
 	w, from := upgradeWorld(t, "trial.begin=kill@1", "next_schema:=CREATE TABLE future (x TEXT) STRICT", "writer_min:=2")
 	w.start()
 	version := w.status()["version"]
@@ -230,6 +234,7 @@ func TestUpgradeDies(t *testing.T) {
 
 // TestUpgradeRefused: what is not to be tried changes nothing.
 func TestUpgradeRefused(t *testing.T) {
+	t.Parallel()
 	w, from := upgradeWorld(t)
 	w.start()
 	dir := t.TempDir()

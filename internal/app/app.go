@@ -28,6 +28,7 @@ import (
 	"github.com/holdfast-dev/holdfast/internal/httpapi"
 	"github.com/holdfast-dev/holdfast/internal/keeper"
 	"github.com/holdfast-dev/holdfast/internal/obs"
+	"github.com/holdfast-dev/holdfast/internal/probe"
 	"github.com/holdfast-dev/holdfast/internal/proc"
 	"github.com/holdfast-dev/holdfast/internal/session"
 	"github.com/holdfast-dev/holdfast/internal/store"
@@ -67,6 +68,10 @@ type core struct {
 	access    *access.Service
 	catalogue *agent.Catalogue
 	sessions  *session.Manager
+
+	life *probe.Recorder // nil where no host runs
+	logs *obs.Log        // nil where no host runs
+	safe safeMode
 }
 
 // takeHome locks the state folder, unless the program before handed its lock on.
@@ -91,7 +96,7 @@ func takeHome(cfg *config.Config, held *os.File) (*lock, error) {
 // here on: on an error nothing stays open.
 func open(ctx context.Context, cfg *config.Config, log *slog.Logger, exe string, home *lock, quiet bool) (_ *core, err error) {
 	c := &core{cfg: cfg, log: log, lock: home}
-	c.watchers = []func() httpapi.Health{c.faults.health}
+	c.watchers = []func() httpapi.Health{c.faults.health, c.safe.health}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Close())
@@ -194,14 +199,18 @@ func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 		defer logFile.Close()
 		sink.set(o.LogFileOnly, logFile)
 	}
+	life, asked := beginLife(cfg, log, started, in != nil), ctx
+	defer func() { recordEnd(asked, life, log, err) }()
 	if told.Trial != nil {
 		// Whatever keeps this version from serving, the old one does it again.
 		late := time.AfterFunc(trialPatience(), func() {
+			ending(life, log, probe.EndUpgrade, errLate.Error(), "")
 			err := giveBack(cfg, log, told, errLate, handoff.Out{Doors: in.Doors, Files: map[string]*os.File{fileLock: home.file}})
 			log.Error("run the old version again", "err", err)
 		})
 		defer func() {
 			if late.Stop() && err != nil && ctx.Err() == nil {
+				ending(life, log, probe.EndUpgrade, err.Error(), "")
 				err = errors.Join(err, giveBack(cfg, log, told, err, handoff.Out{Doors: in.Doors}))
 			}
 		}()
@@ -223,6 +232,7 @@ func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 	if err != nil {
 		return err
 	}
+	c.life, c.logs = life, logs
 	if told.Trial == nil {
 		if err := endTrial(cfg.Home); err != nil {
 			log.Warn("remove the note of a trial", "err", err)
@@ -248,8 +258,8 @@ func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 	if told.Trial != nil {
 		release = c.sessions.Hold()
 	}
-	if err := c.sessions.Start(ctx); err != nil {
-		return fmt.Errorf("take up sessions: %w", err)
+	if err := c.takeUp(ctx, told.Trial != nil); err != nil {
+		return err
 	}
 	doors, err := c.openDoors(ctx, in)
 	if err != nil {
@@ -274,7 +284,12 @@ func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 	defer stop()
 	h := &host{
 		started: started, addr: addr, limit: c.limit, unit: o.Unit, awake: func() string { return c.awake.Load().State() }, store: c.store, sessions: c.sessions,
-		stop: func() { stop(); shut() }, crash: cfg.Crash(), ring: logs.Ring,
+		stop: func() {
+			ending(life, log, probe.EndAsked, "by `holdfast stop`", "")
+			stop()
+			shut()
+		},
+		crash: cfg.Crash(), ring: logs.Ring, life: life, safe: &c.safe,
 		replace: &replacing{
 			relay: told, load: o.Load, access: c.access, sessions: c.sessions, log: log, next: make(chan successor, 1),
 		},
@@ -290,7 +305,7 @@ func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 	group, gctx := errgroup.WithContext(ctx)
 	defer context.AfterFunc(sctx, stop)()
 	group.Go(func() error { c.catalogue.LoginEnv(gctx); return nil }) // asked before it is wanted
-	group.Go(func() error { return h.sample(gctx) })
+	group.Go(func() error { return h.beat(gctx) })
 	group.Go(func() error { return h.onSignal(gctx, reload, dump) })
 	group.Go(func() error { return notifier.Watch(gctx, h.well) })
 	group.Go(func() error { return c.stayAwake(gctx, server) })
@@ -301,6 +316,9 @@ func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 	}
 	log.Info("the host serves", "addr", addr, "home", cfg.Home, "pid", os.Getpid(), "version", Version, "unit", o.Unit.String(),
 		"restarts", told.Restarts, "after", time.Since(started).Round(100*time.Microsecond))
+	if err := life.Served(); err != nil {
+		log.Warn("this life is not recorded", "err", err)
+	}
 	if err := c.greet(ctx, h, o, in != nil); err != nil {
 		log.Warn("make first link", "err", err)
 	}
@@ -326,6 +344,7 @@ func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 		err = errors.Join(err, served.Wait())
 	case <-gctx.Done():
 		if doorsCtx.Err() != nil {
+			ending(life, log, probe.EndAsked, "by a signal", "")
 			if err := notifier.Stopping(); err != nil {
 				log.Warn("tell the supervisor", "err", err)
 			}

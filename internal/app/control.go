@@ -13,6 +13,7 @@ import (
 	"github.com/holdfast-dev/holdfast/internal/config"
 	"github.com/holdfast-dev/holdfast/internal/httpapi"
 	"github.com/holdfast-dev/holdfast/internal/obs"
+	"github.com/holdfast-dev/holdfast/internal/probe"
 	"github.com/holdfast-dev/holdfast/internal/proc"
 	"github.com/holdfast-dev/holdfast/internal/session"
 	"github.com/holdfast-dev/holdfast/internal/store"
@@ -33,6 +34,8 @@ type host struct {
 	crash    string     // the folder of dumps
 	ring     *obs.Ring
 	peak     atomic.Int64 // most descriptors seen
+	life     *probe.Recorder
+	safe     *safeMode
 }
 
 var _ httpapi.Host = (*host)(nil)
@@ -45,6 +48,7 @@ func (h *host) Status(ctx context.Context) httpapi.Status {
 	}
 	if h.replace != nil {
 		st.Awake = h.awake()
+		st.LastLife, st.SafeMode = h.life.Last(), h.safe.text()
 		told := h.replace.state()
 		st.Restarts, st.Exe, st.Trial, st.Upgrade, st.UpgradeFailed = told.Restarts, told.Exe, told.Trial != nil, told.Upgrade, told.Failed
 	}
@@ -105,20 +109,6 @@ func (f *faults) health() httpapi.Health {
 		return httpapi.Health{Status: httpapi.HealthOK}
 	}
 	return httpapi.Health{Status: httpapi.HealthDegraded, Problems: []string{"Nothing can be stored: " + f.text}}
-}
-
-// sample keeps the peak true between two askings.
-func (h *host) sample(ctx context.Context) error {
-	tick := time.NewTicker(15 * time.Second)
-	defer tick.Stop()
-	for {
-		h.count()
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil
-		}
-	}
 }
 
 // URL implements httpapi.Host. A wildcard address is shown as this machine's

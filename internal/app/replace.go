@@ -18,6 +18,7 @@ import (
 	"github.com/holdfast-dev/holdfast/internal/config"
 	"github.com/holdfast-dev/holdfast/internal/handoff"
 	"github.com/holdfast-dev/holdfast/internal/httpapi"
+	"github.com/holdfast-dev/holdfast/internal/probe"
 	"github.com/holdfast-dev/holdfast/internal/session"
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
@@ -236,6 +237,7 @@ func (c *core) exec(s successor, d doors, signals *cli.Signals) error {
 		public = handoff.NewListener(s.ln)
 	}
 	if signals != nil && signals.Release() {
+		ending(c.life, c.log, probe.EndAsked, "by a signal", "")
 		return errors.Join(errAsked, lock.Close())
 	}
 	out := handoff.Out{
@@ -243,6 +245,14 @@ func (c *core) exec(s successor, d doors, signals *cli.Signals) error {
 		Files: map[string]*os.File{fileLock: lock.file},
 		Note:  s.relay,
 	}
+	how, reason := probe.EndRestart, ""
+	switch {
+	case s.failed != nil:
+		how, reason = probe.EndUpgrade, s.failed.Error()
+	case s.relay.Trial != nil:
+		how = probe.EndUpgrade
+	}
+	ending(c.life, c.log, how, reason, "")
 	var err error
 	switch {
 	case s.failed != nil:

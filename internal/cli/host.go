@@ -52,6 +52,47 @@ type status struct {
 	Trial            bool      `json:"trial"`
 	Upgrade          string    `json:"upgrade"`
 	UpgradeFailed    bool      `json:"upgrade_failed"`
+	SafeMode         string    `json:"safe_mode"`
+	LastLife         *lastLife `json:"last_life"`
+}
+
+// lastLife is the life before the one that is.
+type lastLife struct {
+	Started         time.Time `json:"started"`
+	Ended           time.Time `json:"ended"`
+	How             string    `json:"how"`
+	Reason          string    `json:"reason"`
+	PeakMemory      int64     `json:"peak_memory"`
+	PeakDescriptors int       `json:"peak_descriptors"`
+	File            string    `json:"file"`
+}
+
+// String says how it ended, in one line.
+func (l *lastLife) String() string {
+	text := map[string]string{
+		"asked": "was asked to end", "restart": "was replaced in place", "upgrade": "was replaced by another version",
+		"crash": "crashed", "killed": "was killed", "reboot": "ended with the machine", "probe": "found itself deaf and ended", "failed": "failed",
+	}[l.How]
+	if text == "" {
+		text = l.How
+	}
+	text += " at " + when(l.Ended)
+	if !l.Started.IsZero() {
+		text += " after " + l.Ended.Sub(l.Started).Round(time.Second).String()
+	}
+	if l.PeakMemory > 0 {
+		text += fmt.Sprintf(", at most %d MB", l.PeakMemory>>20)
+	}
+	if l.PeakDescriptors > 0 {
+		text += fmt.Sprintf(" and %d descriptors", l.PeakDescriptors)
+	}
+	if l.Reason != "" {
+		text += ": " + l.Reason
+	}
+	if l.File != "" {
+		text += ". See " + l.File
+	}
+	return text
 }
 
 // Run prints the host's status.
@@ -89,6 +130,12 @@ func (c *statusCmd) Run(ctx context.Context, a *app) (err error) {
 	row(w, "Service", unit)
 	if s.Upgrade != "" {
 		row(w, "Last upgrade", s.Upgrade)
+	}
+	if s.LastLife != nil {
+		row(w, "Last life", s.LastLife.String())
+	}
+	if s.SafeMode != "" {
+		row(w, "Safe mode", s.SafeMode)
 	}
 	row(w, "Sessions", fmt.Sprint(s.Sessions))
 	row(w, "Live agents", fmt.Sprint(s.LiveAgents))

@@ -20,6 +20,8 @@ const Enabled = true
 //	place=panic@N      panic at the Nth Hit
 //	place=panics@N     panic at each Hit from the Nth on
 //	place=sleepMS@N    block for MS milliseconds at the Nth Hit
+//	place=slowMS@N     block for MS milliseconds at each Hit from the Nth on
+//	place=lockMS@N     hold for MS milliseconds, from the Nth Hit, a lock that each Hit takes
 //	name:=value        Value(name) returns value
 //
 // The linker may name another, so that of two binaries with one environment
@@ -30,6 +32,7 @@ type point struct {
 	action string
 	at     int
 	hits   int
+	lock   sync.Mutex // of the place, apart from the table's
 }
 
 var armed = sync.OnceValue(func() *table { return parse(os.Getenv(EnvVar)) })
@@ -69,8 +72,11 @@ func Hit(place string) {
 	act := ""
 	if p != nil {
 		p.hits++
-		if p.hits == p.at || p.hits > p.at && p.action == "panics" {
+		if p.hits == p.at || p.hits > p.at && (p.action == "panics" || strings.HasPrefix(p.action, "slow")) || strings.HasPrefix(p.action, "lock") {
 			act = p.action
+		}
+		if p.hits != p.at && strings.HasPrefix(p.action, "lock") {
+			act = "lock0"
 		}
 	}
 	t.mu.Unlock()
@@ -85,10 +91,20 @@ func Hit(place string) {
 		select {}
 	case act == "panic", act == "panics":
 		panic("failpoint " + place)
+	case strings.HasPrefix(act, "lock"):
+		p.lock.Lock()
+		defer p.lock.Unlock()
+		pause(act, "lock")
+	case strings.HasPrefix(act, "slow"):
+		pause(act, "slow")
 	case strings.HasPrefix(act, "sleep"):
-		ms, _ := strconv.Atoi(strings.TrimPrefix(act, "sleep"))
-		time.Sleep(time.Duration(ms) * time.Millisecond)
+		pause(act, "sleep")
 	}
+}
+
+func pause(action, kind string) {
+	ms, _ := strconv.Atoi(strings.TrimPrefix(action, kind))
+	time.Sleep(time.Duration(ms) * time.Millisecond)
 }
 
 // Value returns what the environment sets for name, or "".

@@ -15,6 +15,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/internal/access"
 	"github.com/holdfast-dev/holdfast/internal/handoff"
+	"github.com/holdfast-dev/holdfast/internal/probe"
 )
 
 // Host is what only the whole host can do or knows. Package app implements it.
@@ -74,6 +75,9 @@ type Status struct {
 	Upgrade          string    `json:"upgrade,omitempty" doc:"What became of the last upgrade"`
 	UpgradeFailed    bool      `json:"upgrade_failed,omitempty"`
 	Problems         []string  `json:"problems,omitempty"`
+
+	LastLife *probe.Life `json:"last_life,omitempty" doc:"How the host's life before this one ended"`
+	SafeMode string      `json:"safe_mode,omitempty" doc:"Why no agent is started or resumed"`
 }
 
 // VerifyReport is what Verify found.

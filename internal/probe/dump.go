@@ -19,6 +19,9 @@ type Part struct {
 	Write func(w io.Writer) error
 }
 
+// dumpName is the form of a file's name in the crash folder, which sorts by time.
+const dumpName = "20060102-150405.000"
+
 // keptDumps is how many dumps a folder holds: evidence must not fill a disk.
 const keptDumps = 20
 
@@ -28,7 +31,7 @@ func Dump(dir, why string, now time.Time, parts ...Part) (path string, err error
 		return "", fmt.Errorf("make crash folder: %w", err)
 	}
 	prune(dir, keptDumps-1)
-	name := now.UTC().Format("20060102-150405.000") + ".txt"
+	name := now.UTC().Format(dumpName) + ".txt"
 	f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return "", fmt.Errorf("make dump: %w", err)

@@ -50,7 +50,7 @@ func restartInPlace(s *site) {
 	asked, lost := load.end()
 	for kind, n := range asked {
 		t.Logf("%-28s %6d requests", kind, n)
-		if n < 500 {
+		if n < 200 {
 			t.Errorf("%s: only %d requests: this showed little", kind, n)
 		}
 	}

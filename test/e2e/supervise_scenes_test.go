@@ -158,7 +158,7 @@ func stayDown(s *site) {
 	// Some tell by their exit code that the service did not come up.
 	_, _ = s.run(s.m.restart(s, service)...)
 	s.until("the end of the old host", 20*time.Second, func() bool { return !slices.Contains(s.listeners(), pid) })
-	s.until("a second start", 20*time.Second, func() bool { return strings.Count(s.started(), "\n") == 2 })
+	s.until("a second start", time.Minute, func() bool { return strings.Count(s.started(), "\n") == 2 })
 	settle()
 	settle()
 	s.wantStarts(2)
@@ -193,7 +193,7 @@ func stopped(s *site, command ...string) {
 	if !strings.Contains(s.printed(service), "the host stops") {
 		t.Errorf("the host did not stop in an orderly way:\n%s", tail(s.printed(service), 2000))
 	}
-	s.until("the agents' end", 15*time.Second, func() bool { return len(s.marked()) == 0 })
+	s.until("the agents' end", time.Minute, func() bool { return len(s.marked()) == 0 })
 	settle()
 	s.wantStarts(1)
 	s.staysDown()
@@ -321,7 +321,7 @@ func readiness(s *site) {
 	}
 	defer taken.Close()
 	go func() { _, _ = s.run(s.m.up(s, service)...) }() // returns when the host is ready, or when it likes
-	s.until("the start", 20*time.Second, func() bool { return strings.Count(s.started(), "\n") == 2 })
+	s.until("the start", time.Minute, func() bool { return strings.Count(s.started(), "\n") == 2 })
 	time.Sleep(2 * time.Second)
 	if out, err := s.run(s.m.ready(s, service)...); err == nil {
 		t.Errorf("%s takes a host for ready that has no port: %s", s.m.name, out)

@@ -47,7 +47,7 @@ const service = "holdfast"
 func newSite(t *testing.T, m manager) *site {
 	t.Helper()
 	addr := freeAddr(t)
-	w := newWorld(t, nil, fmt.Sprintf("addr = %q\n[leases]\nasked = \"3s\"\n", addr))
+	w := newWorld(t, nil, fmt.Sprintf("addr = %q\n[leases]\nasked = \"8s\"\n", addr))
 	dir := filepath.Dir(w.home)
 	s := &site{
 		world: w, m: m, dir: dir, addr: addr, user: filepath.Join(dir, "u"), services: filepath.Join(dir, "sv"),
@@ -275,7 +275,7 @@ func (s *site) listeners() []int {
 func (s *site) healthy(old int) int {
 	s.t.Helper()
 	var pids []int
-	s.until("one healthy host", 30*time.Second, func() bool {
+	s.until("one healthy host", time.Minute, func() bool {
 		resp, err := http.Get(s.base + "/health")
 		if err != nil {
 			return false
@@ -441,7 +441,7 @@ func (s *site) turn(session sessionRow, chunks int) *turn {
 	tu := &turn{s: s, session: session, f: s.follow(session.ID, page.Cursor)}
 	tu.text, tu.want = stream(chunks, "10ms", 900+seeds.Add(1))
 	tu.run = s.send(session.ID, tu.text).Run
-	s.until("some text", 20*time.Second, func() bool { return len(tu.f.text(tu.run)) > 100 })
+	s.until("some text", time.Minute, func() bool { return len(tu.f.text(tu.run)) > 100 })
 	return tu
 }
 
@@ -462,7 +462,7 @@ func (tu *turn) whole() {
 	if got := s.said(tu.session.ID, tu.run); got != tu.want {
 		s.t.Errorf("said\n%q, want\n%q", got, tu.want)
 	}
-	s.until("the whole stream", 10*time.Second, func() bool { return tu.over() })
+	s.until("the whole stream", 30*time.Second, func() bool { return tu.over() })
 	if got := tu.f.text(tu.run); got != tu.want {
 		s.t.Errorf("the client saw\n%q, want\n%q", got, tu.want)
 	}

@@ -259,6 +259,9 @@ func (s *site) listeners() []int {
 		s.t.Fatal(err)
 	}
 	for _, p := range all {
+		if p.Zombie {
+			continue
+		}
 		fds, err := proc.Descriptors(p.PID)
 		if err != nil {
 			continue // has ended
@@ -335,10 +338,13 @@ func (s *site) hosts() []int {
 	}
 	var pids []int
 	for _, p := range all {
+		if p.Zombie {
+			continue
+		}
 		args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.PID))
 		argv := strings.Split(string(args), "\x00")
 		env, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.PID))
-		if (slices.Contains(argv, "serve") || slices.Contains(argv, "up")) && !p.Zombie &&
+		if (slices.Contains(argv, "serve") || slices.Contains(argv, "up")) &&
 			(bytes.Contains(args, []byte(s.home)) || bytes.Contains(env, []byte("HOLDFAST_HOME="+s.home))) {
 			pids = append(pids, p.PID)
 		}

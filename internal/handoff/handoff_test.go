@@ -83,14 +83,16 @@ func child(log string) {
 	kids := make(chan struct{})
 	go func() {
 		defer close(kids)
-		for streams.Err() == nil {
-			cmd := exec.Command("sleep", "120")
+		// An earlier program's children are nobody's to wait for here, so there
+		// are not many.
+		for streams.Err() == nil && life < 100 {
+			cmd := exec.Command("sleep", "60")
 			cmd.Env = append(os.Environ(), "HANDOFF_TEST_KID="+log)
 			if err := cmd.Start(); err == nil {
 				note(log+".kids", strconv.Itoa(cmd.Process.Pid))
 				go cmd.Wait()
 			}
-			time.Sleep(20 * time.Millisecond)
+			time.Sleep(25 * time.Millisecond)
 		}
 	}()
 	note(log, fmt.Sprintf("life %d pid %d %s", life, os.Getpid(), door.Addr()))

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/agent"
+	"github.com/holdfast-dev/holdfast/internal/doctor"
 	"github.com/holdfast-dev/holdfast/internal/supervise"
 )
 
@@ -185,7 +186,14 @@ func (c *stopCmd) Run(ctx context.Context, a *app) (err error) {
 	}
 	unit, err := supervise.ParseUnit(s.Unit)
 	if s.Unit != "" && err == nil && unit.Name != "" {
-		return c.ask(ctx, a, h, unit)
+		if err := c.ask(ctx, a, h, unit); err != nil {
+			return err
+		}
+		// A supervisor that was killed has left its host behind and knows nothing of it.
+		if left, held, err := doctor.Look(cfg.Home); err != nil || !held || left.PID != s.PID {
+			return nil
+		}
+		a.notef("The supervisor does not hold this host any more (pid %d); it is stopped without it.\n", s.PID)
 	}
 	err = h.call(ctx, http.MethodPost, "/control/stop", map[string]bool{"all": c.All}, nil)
 	var lost *lostError

@@ -69,6 +69,9 @@ type core struct {
 	catalogue *agent.Catalogue
 	sessions  *session.Manager
 
+	probe    atomic.Pointer[probe.Watcher]
+	probeKey string
+
 	life *probe.Recorder // nil where no host runs
 	logs *obs.Log        // nil where no host runs
 	safe safeMode
@@ -96,7 +99,7 @@ func takeHome(cfg *config.Config, held *os.File) (*lock, error) {
 // here on: on an error nothing stays open.
 func open(ctx context.Context, cfg *config.Config, log *slog.Logger, exe string, home *lock, quiet bool) (_ *core, err error) {
 	c := &core{cfg: cfg, log: log, lock: home}
-	c.watchers = []func() httpapi.Health{c.faults.health, c.safe.health}
+	c.watchers = []func() httpapi.Health{c.faults.health, c.safe.health, c.probed}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Close())
@@ -158,6 +161,7 @@ func (c *core) server(addr string) (*httpapi.Server, error) {
 	return httpapi.New(httpapi.Config{
 		Sessions: c.sessions, Store: c.store, Access: c.access, Hosts: hosts, Files: web.Files(), Version: Version,
 		Home: c.userHome, Log: c.log, CookieName: cookieName(addr), Health: func() httpapi.Health { return worst(c.watchers...) }, Held: c.sessions.Held,
+		Safe: c.safe.text, Machine: c, ProbeKey: c.probeKey,
 		Limits: httpapi.Limits{
 			Connections: min(c.cfg.Limits.Connections, int(c.limit)/2), API: c.cfg.Limits.Requests, Streams: c.cfg.Limits.Streams, //nolint:gosec // a limit fits
 			Text: int(c.cfg.Limits.MessageBytes),
@@ -174,6 +178,7 @@ func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 	if err != nil {
 		return err
 	}
+	again := afterDeaf()
 	debug.SetMemoryLimit(memoryGoal)
 	serves := func() {} // tells that a new version has come to serve
 	sink := &sinks{to: []io.Writer{os.Stderr}}
@@ -232,7 +237,7 @@ func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 	if err != nil {
 		return err
 	}
-	c.life, c.logs = life, logs
+	c.life, c.logs, c.probeKey = life, logs, newProbeKey()
 	if told.Trial == nil {
 		if err := endTrial(cfg.Home); err != nil {
 			log.Warn("remove the note of a trial", "err", err)
@@ -282,6 +287,11 @@ func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 	defer shut()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	evidence, err := probe.OpenEvidence(cfg.Crash())
+	if err != nil {
+		log.Error("a host without free descriptors could not tell why", "err", err)
+	}
+	defer evidence.Close()
 	h := &host{
 		started: started, addr: addr, limit: c.limit, unit: o.Unit, awake: func() string { return c.awake.Load().State() }, store: c.store, sessions: c.sessions,
 		stop: func() {
@@ -289,7 +299,7 @@ func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 			stop()
 			shut()
 		},
-		crash: cfg.Crash(), ring: logs.Ring, life: life, safe: &c.safe,
+		crash: cfg.Crash(), ring: logs.Ring, life: life, safe: &c.safe, evidence: evidence,
 		replace: &replacing{
 			relay: told, load: o.Load, access: c.access, sessions: c.sessions, log: log, next: make(chan successor, 1),
 		},
@@ -307,7 +317,10 @@ func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 	group.Go(func() error { c.catalogue.LoginEnv(gctx); return nil }) // asked before it is wanted
 	group.Go(func() error { return h.beat(gctx) })
 	group.Go(func() error { return h.onSignal(gctx, reload, dump) })
-	group.Go(func() error { return notifier.Watch(gctx, h.well) })
+	watcher := c.watcher(h, server, func(reason string) { h.deaf(log, reason) })
+	c.probe.Store(watcher)
+	group.Go(func() error { return watcher.Run(gctx) })
+	group.Go(func() error { return notifier.Watch(gctx, watcher.Well) })
 	group.Go(func() error { return c.stayAwake(gctx, server) })
 	serves()
 	if told.Trial != nil {
@@ -319,7 +332,7 @@ func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 	if err := life.Served(); err != nil {
 		log.Warn("this life is not recorded", "err", err)
 	}
-	if err := c.greet(ctx, h, o, in != nil); err != nil {
+	if err := c.greet(ctx, h, o, in != nil || again); err != nil {
 		log.Warn("make first link", "err", err)
 	}
 	if err := notifier.Ready("Serving " + h.URL()); err != nil {
@@ -333,6 +346,8 @@ func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 		if err := notifier.Reloading(proc.Monotonic()); err != nil {
 			log.Warn("tell the supervisor", "err", err)
 		}
+		watcher.Rest()
+		time.AfterFunc(replacePatience, func() { h.deaf(log, "the restart in place did not come to its end") })
 		doors.close(ctx, server, log)
 		c.sessions.Returns()
 		stop()

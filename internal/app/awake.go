@@ -46,6 +46,9 @@ func (c *core) stayAwake(ctx context.Context, server *httpapi.Server) error {
 	group.Go(func() error {
 		err := awake.WatchClock(ctx, lookEvery, awake.SystemClocks, func(j awake.Jump) {
 			c.log.Warn("the clock jumped", "slept", j.Slept, "set", j.Set)
+			if w := c.probe.Load(); w != nil {
+				w.Forget()
+			}
 			c.sessions.Nudge()
 			server.Nudge()
 		})

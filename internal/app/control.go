@@ -36,6 +36,7 @@ type host struct {
 	peak     atomic.Int64 // most descriptors seen
 	life     *probe.Recorder
 	safe     *safeMode
+	evidence *probe.Evidence
 }
 
 var _ httpapi.Host = (*host)(nil)

@@ -5,34 +5,25 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"runtime/pprof"
 	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/probe"
-	"github.com/holdfast-dev/holdfast/internal/proc"
 )
 
-// dump writes what this process is doing to the crash folder.
+// dump writes what this process is doing to the crash folder. What needs
+// nothing of the host comes first.
 func (h *host) dump(why string) (path string, err error) {
-	return probe.Dump(
+	return h.evidence.Dump(
 		h.crash, why, time.Now(),
-		probe.Part{Title: "status", Write: func(w io.Writer) error {
-			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-			defer cancel()
-			enc := json.NewEncoder(w)
-			enc.SetIndent("", "  ")
-			return enc.Encode(struct {
-				Host  any
-				Store any
-			}{h.Status(ctx), h.store.Stats(ctx)})
+		probe.Part{Title: "goroutines", Write: func(w io.Writer) error {
+			return pprof.Lookup("goroutine").WriteTo(w, 2)
 		}},
 		probe.Part{Title: "descriptors", Write: func(w io.Writer) error {
-			fds, err := proc.Descriptors(os.Getpid())
-			for _, fd := range fds {
-				fmt.Fprintf(w, "%5d %s\n", fd.FD, fd.Target)
+			if err := h.evidence.Descriptors(w); err == nil {
+				return nil
 			}
-			return err
+			return writeDescriptors(w)
 		}},
 		probe.Part{Title: "the last lines of the log", Write: func(w io.Writer) error {
 			for _, line := range h.ring.Lines() {
@@ -40,8 +31,15 @@ func (h *host) dump(why string) (path string, err error) {
 			}
 			return nil
 		}},
-		probe.Part{Title: "goroutines", Write: func(w io.Writer) error {
-			return pprof.Lookup("goroutine").WriteTo(w, 2)
+		probe.Part{Title: "status", Write: func(w io.Writer) error {
+			ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+			defer cancel()
+			enc := json.NewEncoder(w)
+			enc.SetIndent("", "  ")
+			return enc.Encode(struct {
+				Host  any
+				Store any
+			}{h.Status(ctx), h.store.Stats(ctx)})
 		}},
 	)
 }

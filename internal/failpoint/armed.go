@@ -22,6 +22,7 @@ const Enabled = true
 //	place=sleepMS@N    block for MS milliseconds at the Nth Hit
 //	place=slowMS@N     block for MS milliseconds at each Hit from the Nth on
 //	place=lockMS@N     hold for MS milliseconds, from the Nth Hit, a lock that each Hit takes
+//	place=leak@N       open a file and forget it at each Hit from the Nth on
 //	name:=value        Value(name) returns value
 //
 // The linker may name another, so that of two binaries with one environment
@@ -41,6 +42,7 @@ type table struct {
 	mu     sync.Mutex
 	points map[string]*point
 	values map[string]string
+	leaked []*os.File // kept, so that no finalizer closes them
 }
 
 func parse(text string) *table {
@@ -72,7 +74,7 @@ func Hit(place string) {
 	act := ""
 	if p != nil {
 		p.hits++
-		if p.hits == p.at || p.hits > p.at && (p.action == "panics" || strings.HasPrefix(p.action, "slow")) || strings.HasPrefix(p.action, "lock") {
+		if p.hits == p.at || p.hits > p.at && (p.action == "panics" || p.action == "leak" || strings.HasPrefix(p.action, "slow")) || strings.HasPrefix(p.action, "lock") {
 			act = p.action
 		}
 		if p.hits != p.at && strings.HasPrefix(p.action, "lock") {
@@ -91,6 +93,12 @@ func Hit(place string) {
 		select {}
 	case act == "panic", act == "panics":
 		panic("failpoint " + place)
+	case act == "leak":
+		if f, err := os.Open(os.DevNull); err == nil {
+			t.mu.Lock()
+			t.leaked = append(t.leaked, f)
+			t.mu.Unlock()
+		}
 	case strings.HasPrefix(act, "lock"):
 		p.lock.Lock()
 		defer p.lock.Unlock()

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"crypto/rand"
+	"crypto/subtle"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/access"
+	"github.com/holdfast-dev/holdfast/internal/failpoint"
 )
 
 // class is a kind of request with a limit of its own, so that one kind cannot
@@ -25,6 +27,7 @@ const (
 	classUpload class = "upload"
 	classProbe  class = "probe"
 	classDeep   class = "deep probe" // may wait for a disk, which must not hold up the plain ones
+	classSelf   class = "own probe"  // the host's own, which nobody else may hold up
 	classLogin  class = "login"      // open to everybody, who must not hold up those who are logged in
 	classPage   class = "page"
 )
@@ -53,6 +56,21 @@ func isAPI(path string) bool {
 	return path == "/health" || path == "/api" || strings.HasPrefix(path, "/api/") || strings.HasPrefix(path, "/control/")
 }
 
+// ownProbes is far more than the host sends before it judges itself.
+const ownProbes = 64
+
+// probeHeader holds the key of the host's own probe.
+const probeHeader = "Holdfast-Probe"
+
+// own reports whether a request is the host's own probe.
+func (s *Server) own(r *http.Request) bool {
+	key := r.Header.Get(probeHeader)
+	return key != "" && s.cfg.ProbeKey != "" && subtle.ConstantTimeCompare([]byte(key), []byte(s.cfg.ProbeKey)) == 1
+}
+
+// SignProbe marks a request as the host's own probe.
+func SignProbe(r *http.Request, key string) { r.Header.Set(probeHeader, key) }
+
 // gates holds the limit of each class.
 type gates map[class]*gate
 
@@ -63,6 +81,7 @@ func newGates(l Limits) gates {
 		classUpload: newGate(l.Uploads),
 		classProbe:  newGate(l.Probes),
 		classDeep:   newGate(l.Probes),
+		classSelf:   newGate(ownProbes),
 		classLogin:  newGate(l.Logins),
 		classPage:   newGate(l.API),
 	}
@@ -113,10 +132,14 @@ func requestOf(ctx context.Context) *http.Request {
 // answer knows whether an answer has begun: after that a panic can only cut it.
 type answer struct {
 	http.ResponseWriter
-	begun bool
+	begun  bool
+	status int // 0 where nothing was said, which is 200
 }
 
 func (a *answer) WriteHeader(status int) {
+	if !a.begun {
+		a.status = status
+	}
 	a.begun = true
 	a.ResponseWriter.WriteHeader(status)
 }
@@ -204,11 +227,25 @@ func hostName(host string) string {
 	return host
 }
 
+// openInSafeMode tells what a person needs to look at the host and to end its
+// safe mode.
+func openInSafeMode(path string) bool {
+	return strings.HasPrefix(path, "/api/v1/login/") || path == "/api/v1/logout" || strings.HasPrefix(path, "/api/v1/host/")
+}
+
 // hold refuses what would change something while the host takes nothing new.
 func (s *Server) hold(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead && s.cfg.Held != nil && s.cfg.Held() {
-			newProblem(codeHeld, "the host is trying a new version of itself, or is about to stop; nothing was taken. Try again in a moment.").write(w, r)
+			text := "the host is trying a new version of itself, or is about to stop; nothing was taken. Try again in a moment."
+			if why := s.safe(); why != "" {
+				if openInSafeMode(r.URL.Path) {
+					next.ServeHTTP(w, r)
+					return
+				}
+				text = why + " Nothing was taken."
+			}
+			newProblem(codeHeld, text).write(w, r)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -220,12 +257,16 @@ func (s *Server) hold(next http.Handler) http.Handler {
 func (s *Server) admit(all gates, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := classOf(r)
+		if (c == classProbe || c == classDeep) && s.own(r) {
+			c = classSelf
+		}
 		g := all[c]
 		if !g.enter() {
 			newProblem(codeOverloaded, fmt.Sprintf("the host answers %d requests of the kind %q at once, and has them. Try again in a moment.", cap(g.slots), c)).write(w, r)
 			return
 		}
 		defer g.leave()
+		failpoint.Hit("http.admit")
 		rc := http.NewResponseController(w)
 		limit := int64(64 << 10)
 		switch {
@@ -245,5 +286,8 @@ func (s *Server) admit(all gates, next http.Handler) http.Handler {
 			_ = rc.SetReadDeadline(time.Now().Add(deadline))
 		}
 		next.ServeHTTP(w, r)
+		if a, ok := w.(*answer); ok && c == classAPI && r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, "/api/v1/sessions") && a.status < http.StatusBadRequest {
+			s.answered.Add(1)
+		}
 	})
 }

@@ -56,6 +56,7 @@ func (s *Server) routes() http.Handler {
 	}
 	api := humago.New(mux, cfg)
 	s.healthRoutes(api)
+	s.hostRoutes(api)
 	s.sessionRoutes(api)
 	s.streamRoute(api)
 	s.approvalRoutes(api)

@@ -84,15 +84,22 @@ func (s *Server) health() Health {
 	return h
 }
 
-// deepHealth runs the sidebar's query, then writes and reads the canary row.
-// Reads that fail are what a person feels; a disk that does not take writes is
-// not mended by a restart.
-func (s *Server) deepHealth(ctx context.Context) Health {
+// readHealth runs the sidebar's query: reads that fail are what a person feels.
+func (s *Server) readHealth(ctx context.Context) Health {
 	h := s.health()
 	if _, err := s.cfg.Store.Sessions(ctx, "", sidebarLimit); err != nil {
 		s.log.Warn("read sidebar for probe", "err", err)
 		h.Status = HealthFailing
 		h.Problems = append(h.Problems, "the list of sessions cannot be read")
+	}
+	return h
+}
+
+// deepHealth runs the sidebar's query, then writes and reads the canary row. A
+// disk that does not take writes is not mended by a restart.
+func (s *Server) deepHealth(ctx context.Context) Health {
+	h := s.readHealth(ctx)
+	if h.Status == HealthFailing {
 		return h
 	}
 	if err := s.cfg.Store.Canary(ctx); err != nil {
@@ -106,7 +113,7 @@ func (s *Server) deepHealth(ctx context.Context) Health {
 }
 
 type healthInput struct {
-	Deep string `query:"deep" doc:"1 also runs the sidebar's query and writes a canary row"`
+	Deep string `query:"deep" doc:"1 also runs the sidebar's query and writes a canary row; read runs the query only"`
 }
 
 type healthOutput struct {
@@ -122,11 +129,20 @@ func (s *Server) healthRoutes(api huma.API) {
 	op.Responses = map[string]*huma.Response{}
 	register(s, api, op, func(ctx context.Context, in *healthInput) (*healthOutput, error) {
 		h := s.health()
-		if in.Deep != "" && in.Deep != "0" && in.Deep != "false" {
-			var err error
-			if h, err = s.deep.get(ctx, s.deepHealth); err != nil {
-				return nil, err
+		var err error
+		switch in.Deep {
+		case "", "0", "false":
+		case "read":
+			if s.own(requestOf(ctx)) {
+				h = s.readHealth(ctx) // never an answer that others were given
+			} else {
+				h, err = s.read.get(ctx, s.readHealth)
 			}
+		default:
+			h, err = s.deep.get(ctx, s.deepHealth)
+		}
+		if err != nil {
+			return nil, err
 		}
 		out := &healthOutput{Status: http.StatusOK, Cache: "no-store", Body: h}
 		if h.Status == HealthFailing {

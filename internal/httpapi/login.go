@@ -43,6 +43,7 @@ type Me struct {
 	Host     string `json:"host" doc:"The machine's name"`
 	Home     string `json:"home"`
 	Password bool   `json:"password" doc:"A password is set"`
+	SafeMode string `json:"safe_mode,omitempty" doc:"Why no agent is started or resumed; POST /api/v1/host/resume ends that"`
 }
 
 type meOutput struct {
@@ -114,7 +115,7 @@ func (s *Server) loginRoutes(api huma.API) {
 			return nil, err
 		}
 		id := identityOf(ctx)
-		return &meOutput{Body: Me{ID: id.ID, Kind: id.Kind, Name: id.Name, Version: s.cfg.Version, Host: machineName(), Home: s.cfg.Home, Password: has}}, nil
+		return &meOutput{Body: Me{ID: id.ID, Kind: id.Kind, Name: id.Name, Version: s.cfg.Version, Host: machineName(), Home: s.cfg.Home, Password: has, SafeMode: s.safe()}}, nil
 	})
 	register(s, api, operation("list-devices", http.MethodGet, "/api/v1/devices", "access", "Browsers and tokens that are logged in"),
 		func(ctx context.Context, _ *struct{}) (*devicesOutput, error) {

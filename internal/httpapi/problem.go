@@ -93,7 +93,7 @@ var problems = map[string]problemKind{
 	session.CodeAgentMissing:      {503, "The agent is not installed or cannot start", "The detail says what is missing; `holdfast doctor` checks it."},
 	session.CodeQueueFull:         {503, "Too many messages wait", "Wait until some have been answered, or cancel them."},
 	session.CodeStopping:          {503, "The host is stopping", "Try again in a few seconds: a supervisor starts it again."},
-	codeHeld:                      {503, "The host takes nothing new for a moment", "It is trying a new version of itself, or is about to stop. Try again after the seconds in Retry-After."},
+	codeHeld:                      {503, "The host takes nothing new for a moment", "It is trying a new version of itself, is about to stop, or is in safe mode, which the detail says then. Try again after the seconds in Retry-After."},
 	codeOverloaded:                {503, "The host has as many requests as it takes", "Try again after the seconds in Retry-After."},
 	codeTimeout:                   {503, "The host did not answer in time", "The disk or the machine is overloaded. Try again; `holdfast doctor` looks for the cause."},
 	session.CodeDiskFull:          {507, "The disk is full", "Nothing was lost that was accepted. Make room, then try again."},

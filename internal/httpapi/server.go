@@ -45,6 +45,9 @@ type Config struct {
 	Log      *slog.Logger
 	Health   func() Health // what the watchdog says; nil says ok
 	Held     func() bool   // nothing new is taken now; nil: never
+	Safe     func() string // why it is so until a person acts; "" or nil: it is not
+	Machine  Machine       // nil where no host runs
+	ProbeKey string        // by which the host's own probe is known; "" where it has none
 
 	// CookieName tells the cookies of hosts apart that share a name on
 	// different ports, which browsers do not.
@@ -107,7 +110,9 @@ type Server struct {
 	gates    gates
 	frames   frameCache
 	deep     deepProbe
+	read     deepProbe // the same without a write, which a disk may hold up
 	requests atomic.Int64
+	answered atomic.Int64
 	conns    atomic.Int64
 
 	// life ends when streams must: it outlives every request, so it is the
@@ -153,6 +158,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.public.Se
 
 // Requests is the number of requests since the start.
 func (s *Server) Requests() int64 { return s.requests.Load() }
+
+// Answered is the number of requests for sessions that were answered with them.
+// They read what the host's own probe reads, which is not among them: it tells
+// whether somebody else was served meanwhile.
+func (s *Server) Answered() int64 { return s.answered.Load() }
 
 // Connections is the number of open connections of all listeners.
 func (s *Server) Connections() int { return int(s.conns.Load()) }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+
+	"github.com/holdfast-dev/holdfast/internal/failpoint"
 )
 
 // stmtCache holds the prepared statements of the readers' pool: those of the
@@ -59,6 +61,7 @@ func (s *Store) viewLong(ctx context.Context, fn func(*reading) error) error {
 	s.views.Add(1)
 	s.closeMu.RUnlock()
 	defer s.views.Done()
+	failpoint.Hit("store.read")
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

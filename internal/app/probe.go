@@ -1,0 +1,211 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/holdfast-dev/holdfast/internal/cli"
+	"github.com/holdfast-dev/holdfast/internal/failpoint"
+	"github.com/holdfast-dev/holdfast/internal/httpapi"
+	"github.com/holdfast-dev/holdfast/internal/probe"
+	"github.com/holdfast-dev/holdfast/internal/store"
+)
+
+// newProbeKey is by which the server knows the host's own probe.
+func newProbeKey() string { return rand.Text() }
+
+// watcher makes the probe of this host. deaf does not return.
+func (c *core) watcher(h *host, server *httpapi.Server, deaf func(string)) *probe.Watcher {
+	w := &probe.Watcher{
+		Checks: probe.Checks{
+			Read:     func(ctx context.Context) error { return h.askRead(ctx, c.probeKey) },
+			Direct:   func(ctx context.Context) error { return h.readDirect(ctx, server, c.probeKey) },
+			Write:    c.canary,
+			Disk:     c.touchDisk,
+			Answered: server.Answered,
+			Deaf:     deaf,
+		},
+		DiskName: probe.DiskOf(c.cfg.Home), Every: probe.Every, Budget: probe.Budget, Log: c.log,
+		Patient: c.safe.text() != "",
+	}
+	if ms, err := strconv.Atoi(failpoint.Value("probe_ms")); err == nil {
+		w.Every = time.Duration(ms) * time.Millisecond
+		w.Budget = w.Every / 2
+	}
+	return w
+}
+
+// probed is what the probe says of the health.
+func (c *core) probed() httpapi.Health {
+	w := c.probe.Load()
+	if w == nil {
+		return httpapi.Health{Status: httpapi.HealthOK}
+	}
+	h := httpapi.Health{Status: httpapi.HealthOK, Problems: w.Problems()}
+	if len(h.Problems) > 0 {
+		h.Status = httpapi.HealthDegraded
+	}
+	return h
+}
+
+const readProbe = "/health?deep=read"
+
+// askRead asks through the public listener, on a connection of its own, as
+// somebody does who comes anew.
+func (h *host) askRead(ctx context.Context, key string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.URL()+readProbe, nil)
+	if err != nil {
+		return fmt.Errorf("ask the listener: %w", err)
+	}
+	httpapi.SignProbe(req, key)
+	// Not through a proxy of the environment: it would be probed, not we.
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		return fmt.Errorf("ask the listener: %w", err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	if err != nil {
+		return fmt.Errorf("ask the listener: %w", err)
+	}
+	return readVerdict(resp.StatusCode, body)
+}
+
+// readDirect asks the same without the listener.
+func (h *host) readDirect(ctx context.Context, server http.Handler, key string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.URL()+readProbe, nil)
+	if err != nil {
+		return fmt.Errorf("ask for the list: %w", err)
+	}
+	httpapi.SignProbe(req, key)
+	rec := &recorder{header: http.Header{}, status: http.StatusOK}
+	server.ServeHTTP(rec, req)
+	return readVerdict(rec.status, rec.body.Bytes())
+}
+
+// readVerdict says what an answer means.
+func readVerdict(status int, body []byte) error {
+	var said struct {
+		Code     string   `json:"code"`
+		Problems []string `json:"problems"`
+	}
+	_ = json.Unmarshal(body, &said) // what it is not says nothing
+	switch {
+	case status == http.StatusOK:
+		return nil
+	case status == http.StatusServiceUnavailable && said.Code == "overloaded":
+		return probe.ErrOverloaded
+	case status == http.StatusServiceUnavailable && said.Code == "":
+		return &probe.FailingError{Text: strings.Join(said.Problems, "; ")}
+	default:
+		return fmt.Errorf("the answer has status %d", status)
+	}
+}
+
+// recorder is an http.ResponseWriter in memory.
+type recorder struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (r *recorder) Header() http.Header         { return r.header }
+func (r *recorder) WriteHeader(status int)      { r.status = status }
+func (r *recorder) Write(b []byte) (int, error) { return r.body.Write(b) }
+
+// canary changes a row and reads it back. Another's canary is waited for.
+func (c *core) canary(ctx context.Context) error {
+	for begun := time.Now(); ; {
+		err := c.store.Canary(ctx)
+		if err == nil || errors.Is(err, store.ErrClosed) {
+			return nil // closed: the host ends
+		}
+		if time.Since(begun) > time.Second {
+			return err
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// touchDisk writes a file beside the database.
+func (c *core) touchDisk() error {
+	failpoint.Hit("disk.check")
+	f, err := os.OpenFile(filepath.Join(c.cfg.Home, "disk.check"), os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt([]byte(time.Now().UTC().Format(time.RFC3339Nano)), 0)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// deathPatience is how long the evidence of a deaf host may take.
+const deathPatience = 4 * time.Second
+
+// replacePatience is how long a restart in place may take, from when the doors
+// begin to close: what is left of it after drainPatience is short.
+const replacePatience = drainPatience + 10*time.Second
+
+// againVar tells a program that it follows a deaf one in the same process.
+const againVar = "HOLDFAST_AFTER_DEAF"
+
+// deaf ends this process: nothing of it is waited for longer than deathPatience.
+func (h *host) deaf(log *slog.Logger, reason string) {
+	time.AfterFunc(deathPatience, func() { os.Exit(cli.ExitRestart) })
+	ending(h.life, log, probe.EndProbe, reason, "")
+	path, err := h.dump(reason)
+	ending(h.life, log, probe.EndProbe, reason, path)
+	said := make(chan struct{})
+	go func() {
+		defer close(said)
+		log.Error("the host is deaf and ends itself", "reason", reason, "dump", path, "err", err)
+	}()
+	select {
+	case <-said:
+	case <-time.After(200 * time.Millisecond): // the log may be what is stuck
+	}
+	if h.unit.Zero() {
+		h.beginAnew(log)
+	}
+	os.Exit(cli.ExitRestart)
+}
+
+// beginAnew runs the program again in this process, where no supervisor would.
+// It is a first start: exec closes the listeners, the lock and whatever was
+// leaked. It returns on an error.
+func (h *host) beginAnew(log *slog.Logger) {
+	told := h.replace.state()
+	args := append([]string{}, os.Args...)
+	for i := range args {
+		// A port that the system chose is kept: pages come back to it.
+		args[i] = strings.Replace(args[i], told.Addr, h.addr, 1)
+	}
+	env := append(os.Environ(), againVar+"=1")
+	err := syscall.Exec(told.Exe, args, env)
+	log.Error("start anew", "err", err)
+}
+
+// afterDeaf tells whether this program follows a deaf one. What it starts does
+// not see the sign.
+func afterDeaf() bool {
+	again := os.Getenv(againVar) != ""
+	_ = os.Unsetenv(againVar) // never fails for a name without "="
+	return again
+}

@@ -1,0 +1,327 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// The probe's times. A host that has become deaf right after a probe is judged
+// at most three intervals and a budget later, and then has its evidence to
+// write: twenty seconds in all.
+const (
+	Every  = 4 * time.Second
+	Budget = 2 * time.Second
+
+	deafAfter = 3 // misses in a row
+
+	// maxExcused bounds the misses in a row that are excused: whatever the
+	// reason, a host that has not answered for a minute is of no use.
+	maxExcused = 15
+
+	// lateAnswer is how long an answer is waited for after its miss.
+	lateAnswer = 30 * time.Second
+)
+
+// ErrOverloaded says that the listener answers, and has no room for the probe.
+var ErrOverloaded = errors.New("the listener has no room")
+
+// Checks are what a Watcher does to find out how the host is. Each may hang:
+// it is then left behind.
+type Checks struct {
+	// Read asks for what a person's page asks for, through the listener.
+	Read func(context.Context) error
+	// Direct asks for the same without the listener, when that is overloaded.
+	Direct func(context.Context) error
+	// Write changes a row and reads it back. It returns when that is done, or
+	// when ctx ends.
+	Write func(context.Context) error
+	// Disk writes a file of its own to the disk.
+	Disk func() error
+	// Answered counts what others asked of the same kind and got.
+	Answered func() int64
+	// Deaf ends the host. It does not return.
+	Deaf func(reason string)
+}
+
+// Watcher probes the host as a user of it, again and again. It shares no lock
+// with what it watches.
+type Watcher struct {
+	Checks
+
+	DiskName      string // for a person
+	Every, Budget time.Duration
+	Log           *slog.Logger
+
+	// Patient keeps it from ending the host for answers that say that reads
+	// fail: they did before the host was started anew, too.
+	Patient bool
+
+	mu      sync.Mutex
+	passed  time.Time     // of the last answer
+	took    time.Duration // that it took
+	misses  int           // in a row
+	excused int           // in a row
+	missed  string        // why the last one was a miss; "" where it was none
+	write   time.Time     // since when a write is under way
+	werr    error         // how the last one failed
+	disk    time.Time     // since when the disk's own check is under way
+	resting bool
+}
+
+type answer struct {
+	round int
+	took  time.Duration
+	err   error
+}
+
+// FailingError is an answer that says that reads fail.
+type FailingError struct{ Text string }
+
+func (e *FailingError) Error() string { return e.Text }
+
+// Run probes until ctx ends.
+func (w *Watcher) Run(ctx context.Context) error {
+	answers := make(chan answer, 64)
+	next := time.Now()
+	for round := 1; ; round++ {
+		begun := time.Now()
+		others := w.Answered()
+		w.launch(ctx, round, answers)
+		w.launchWrite(ctx)
+		got, err := w.await(ctx, answers, round, begun.Add(w.Budget))
+		if ctx.Err() != nil {
+			return nil
+		}
+		w.judge(verdict{passed: got && err == nil, err: err, late: time.Since(begun) - w.Budget, others: w.Answered() - others})
+		next = next.Add(w.Every)
+		if time.Until(next) < w.Every/4 {
+			next = time.Now().Add(w.Every) // it stood still, or was told to rest
+		}
+		for time.Until(next) > 0 {
+			if got, _ := w.await(ctx, answers, -1, next); !got && ctx.Err() != nil {
+				return nil
+			}
+		}
+		if late := time.Since(next); late > w.stoodStill() {
+			w.Forget()
+		}
+	}
+}
+
+// stoodStill is by how much a timer must be late to tell that the process, or
+// the machine, stood still and not the host.
+func (w *Watcher) stoodStill() time.Duration { return w.Every / 4 }
+
+// launch asks once. An answer that comes after its budget is taken still: it
+// tells a busy host from a deaf one.
+func (w *Watcher) launch(ctx context.Context, round int, answers chan<- answer) {
+	go func() {
+		ctx, cancel := context.WithTimeout(ctx, max(lateAnswer, w.Budget))
+		defer cancel()
+		begun := time.Now()
+		err := w.Read(ctx)
+		if errors.Is(err, ErrOverloaded) {
+			err = w.Direct(ctx)
+		}
+		select {
+		case answers <- answer{round, time.Since(begun), err}:
+		default: // nobody listens any more
+		}
+	}()
+}
+
+// await takes answers until the one of the round comes or the time is over.
+func (w *Watcher) await(ctx context.Context, answers <-chan answer, round int, until time.Time) (got bool, err error) {
+	timer := time.NewTimer(time.Until(until))
+	defer timer.Stop()
+	for {
+		select {
+		case a := <-answers:
+			w.take(a)
+			if a.round == round {
+				return true, a.err
+			}
+		case <-timer.C:
+			return false, nil
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+}
+
+// take notes an answer, however late: something still moves.
+func (w *Watcher) take(a answer) {
+	if a.err != nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.took, w.passed, w.misses, w.excused = a.took, time.Now(), 0, 0
+}
+
+// verdict is what one round brought.
+type verdict struct {
+	passed bool
+	err    error         // of an answer that was no pass; nil: there was no answer in time
+	late   time.Duration // by how much the budget's timer was late
+	others int64         // what others got meanwhile
+}
+
+// judge counts what a round brought, and ends the host where it is deaf.
+func (w *Watcher) judge(v verdict) {
+	w.mu.Lock()
+	if w.resting {
+		w.mu.Unlock()
+		return
+	}
+	if v.passed {
+		w.missed = ""
+		w.mu.Unlock()
+		return
+	}
+	reason := fmt.Sprintf("no answer within %s", w.Budget)
+	if v.err != nil {
+		reason = v.err.Error()
+	}
+	excuse := ""
+	var failing *FailingError
+	switch {
+	case v.late > w.stoodStill():
+		excuse = "the process stood still"
+	case v.others > 0:
+		excuse = fmt.Sprintf("others were answered %d times meanwhile", v.others)
+	case !w.disk.IsZero() && time.Since(w.disk) > w.Budget/2:
+		excuse = "the disk stands still"
+		w.passed = time.Now() // a restart does not mend it
+	case w.Patient && errors.As(v.err, &failing):
+		excuse = "it was so before a restart"
+		w.passed = time.Now()
+	}
+	if excuse != "" && w.excused < maxExcused {
+		w.excused++
+	} else {
+		w.misses++
+	}
+	w.missed = reason
+	misses := w.misses
+	w.mu.Unlock()
+	w.launchDisk()
+	w.say(slog.LevelWarn, "the host missed its own probe", "reason", reason, "excuse", excuse, "misses", misses)
+	if misses >= deafAfter {
+		w.Deaf(fmt.Sprintf("the host is deaf: its own probe was missed %d times: %s", misses, reason))
+	}
+}
+
+// say logs without waiting: the log may be what is stuck.
+func (w *Watcher) say(level slog.Level, text string, args ...any) {
+	go w.Log.Log(context.Background(), level, text, args...)
+}
+
+// launchWrite begins a write unless one is under way still.
+func (w *Watcher) launchWrite(ctx context.Context) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.write.IsZero() {
+		if time.Since(w.write) > w.Budget {
+			go w.launchDisk()
+		}
+		return
+	}
+	w.write = time.Now()
+	go func() {
+		begun := time.Now()
+		ctx, cancel := context.WithTimeout(ctx, lateAnswer)
+		defer cancel()
+		err := w.Write(ctx)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.write, w.werr = time.Time{}, err
+		if took := time.Since(begun); took > w.Budget {
+			w.say(slog.LevelWarn, "a write took long", "took", took.Round(time.Millisecond), "disk", w.DiskName, "err", err)
+		}
+	}()
+}
+
+// launchDisk begins a check of the disk unless one is under way still.
+func (w *Watcher) launchDisk() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.disk.IsZero() {
+		return
+	}
+	w.disk = time.Now()
+	go func() {
+		err := w.Disk()
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.disk = time.Time{}
+		if err != nil {
+			w.say(slog.LevelWarn, "the disk does not take a write", "disk", w.DiskName, "err", err)
+		}
+	}()
+}
+
+// Forget forgets the misses: what came to be while the machine slept says
+// nothing of the host.
+func (w *Watcher) Forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.misses, w.excused, w.missed = 0, 0, ""
+}
+
+// Rest ends the judging: the host closes its doors by itself.
+func (w *Watcher) Rest() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.resting = true
+}
+
+// Well returns nil while the host has answered lately.
+func (w *Watcher) Well(context.Context) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.passed.IsZero() {
+		return errors.New("no probe has passed yet")
+	}
+	if since := time.Since(w.passed); since > 2*w.Every+w.Budget {
+		return fmt.Errorf("no probe has passed for %s", since.Round(time.Second))
+	}
+	return nil
+}
+
+// Latency is how long the last answer took, and when it came.
+func (w *Watcher) Latency() (took time.Duration, at time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.took, w.passed
+}
+
+// Problems says what is wrong, for a person.
+func (w *Watcher) Problems() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var all []string
+	stalled := !w.disk.IsZero() && time.Since(w.disk) > w.Budget/2
+	if since := time.Since(w.write); !w.write.IsZero() && since > w.Budget || w.werr != nil {
+		text := fmt.Sprintf("A write has been waiting for %s", since.Round(time.Second))
+		if w.write.IsZero() || since <= w.Budget {
+			text = fmt.Sprintf("A write failed (%v)", w.werr)
+		}
+		if stalled {
+			text += fmt.Sprintf(": the disk %s does not take writes", w.DiskName)
+		} else {
+			text += fmt.Sprintf(": the database on the disk %s does not take writes, though the disk does", w.DiskName)
+		}
+		all = append(all, text+". What agents say waits in their spools.")
+	} else if stalled {
+		all = append(all, fmt.Sprintf("The disk %s does not take writes.", w.DiskName))
+	}
+	if w.missed != "" {
+		all = append(all, "The host does not answer itself in time: "+w.missed+".")
+	}
+	return all
+}

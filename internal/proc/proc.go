@@ -50,6 +50,10 @@ type Info struct {
 type Descriptor struct {
 	FD     int    `json:"fd"`
 	Target string `json:"target"` // a path, or the kernel's name such as "socket:[1]"; "" where unknown
+	// Of Table only:
+	Kind    Kind   `json:"kind,omitempty"`
+	Name    string `json:"name,omitempty"`    // the same for descriptors that are there for the same thing
+	Deleted bool   `json:"deleted,omitempty"` // no name leads to the file any more
 }
 
 // Of returns the identity of the process that has the pid now, zombies

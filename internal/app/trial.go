@@ -12,7 +12,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/google/renameio/v2"
+	"github.com/google/renameio/v2/maybe"
 
 	"github.com/holdfast-dev/holdfast/internal/config"
 	"github.com/holdfast-dev/holdfast/internal/failpoint"
@@ -51,7 +51,7 @@ func (t *trial) begin(home string) error {
 	if err != nil {
 		return err
 	}
-	return renameio.WriteFile(trialFile(home), append(data, '\n'), 0o600)
+	return maybe.WriteFile(trialFile(home), append(data, '\n'), 0o600)
 }
 
 // endTrial removes the note of a trial.

@@ -8,6 +8,7 @@ package proc
 import (
 	"errors"
 	"strings"
+	"time"
 )
 
 // ErrGone says that the process of an ID has ended. Another process may have
@@ -44,6 +45,8 @@ type Info struct {
 	Command string `json:"command"`       // the short name, as ps shows it
 	RSS     int64  `json:"rss,omitempty"` // bytes; 0 where unknown
 	Zombie  bool   `json:"zombie,omitempty"`
+
+	CPU time.Duration `json:"-"` // processor time that it has used; 0 where unknown
 }
 
 // Descriptor is one open descriptor of a process.
@@ -139,6 +142,21 @@ func HasMark(pid int, mark string) bool {
 		}
 	}
 	return false
+}
+
+// MarkOf returns the mark with which the process was started, or "" where it
+// has none or its environment may not be read.
+func MarkOf(pid int) string {
+	env, err := Environ(pid)
+	if err != nil {
+		return ""
+	}
+	for _, kv := range env {
+		if v, ok := strings.CutPrefix(kv, MarkVar+"="); ok {
+			return v
+		}
+	}
+	return ""
 }
 
 // CountDescriptors returns how many descriptors the process has open.

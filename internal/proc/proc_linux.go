@@ -32,6 +32,9 @@ func Lookup(pid int) (Info, error) {
 	return parseStat(stat)
 }
 
+// userHZ is in what Linux counts processor time for programs, on every machine.
+const userHZ = 100
+
 // parseStat reads a line of /proc/PID/stat. The command stands in parentheses
 // and may hold any byte, a ")" too: fields count from the last one.
 func parseStat(stat []byte) (Info, error) {
@@ -57,6 +60,7 @@ func parseStat(stat []byte) (Info, error) {
 		Session: int(number(3)),
 		Command: string(stat[open+1 : end]),
 		RSS:     number(21) * int64(os.Getpagesize()),
+		CPU:     time.Duration(number(11)+number(12)) * (time.Second / userHZ),
 		Zombie:  fields[0] == "Z" || fields[0] == "X" || fields[0] == "x",
 	}
 	if err = errors.Join(err, failed); err != nil {

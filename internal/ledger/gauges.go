@@ -1,0 +1,96 @@
+package ledger
+
+import "fmt"
+
+// Gauges are what a host uses beside descriptors.
+type Gauges struct {
+	RSS                int64 `json:"rss" doc:"Bytes of memory; 0 where unknown"`
+	RSSBudget          int64 `json:"rss_budget"`
+	Goroutines         int   `json:"goroutines"`
+	GoroutinesExpected int   `json:"goroutines_expected"`
+	WAL                int64 `json:"wal" doc:"Bytes of the database's log that is not taken in yet"`
+	DiskFree           int64 `json:"disk_free" doc:"Bytes that may still be written beside the state folder; -1 where unknown"`
+}
+
+const (
+	// WALLimit is a size that the database's log does not reach unless a reader
+	// keeps it from being taken in: it is at 4 MB that SQLite tries.
+	WALLimit = 64 << 20
+
+	// DiskWarn is what should be free beside the state folder.
+	DiskWarn = 2 << 30
+	// DiskReadOnly is what must be: what lies below is for what agents at work
+	// still say.
+	DiskReadOnly = 200 << 20
+	// diskBack is how much must be free until new things are taken again, so
+	// that the host does not change its mind with each message.
+	diskBack = 220 << 20
+)
+
+// Levels judges gauges. The zero Levels is ready.
+type Levels struct {
+	goroutines, memory, wal int
+	readOnly                bool
+}
+
+// sustained is how many samples in a row a gauge must be over: a burst of work
+// is no fault.
+const sustained = 3
+
+// Feed judges the gauges of one sample more. readOnly says that the disk is
+// kept for what was begun.
+func (l *Levels) Feed(g Gauges) (found []Finding, readOnly bool) {
+	over := func(n *int, is bool) bool {
+		if !is {
+			*n = 0
+			return false
+		}
+		*n++
+		return *n >= sustained
+	}
+	if over(&l.memory, g.RSSBudget > 0 && g.RSS > g.RSSBudget) {
+		found = append(found, Finding{Code: CodeMemory, Text: fmt.Sprintf("The host uses %s of memory, more than the %s that it should need.", size(g.RSS), size(g.RSSBudget))})
+	}
+	if over(&l.goroutines, g.Goroutines > 2*g.GoroutinesExpected) {
+		found = append(found, Finding{Code: CodeGoroutines, Text: fmt.Sprintf("The host has %d goroutines and expects %d.", g.Goroutines, g.GoroutinesExpected)})
+	}
+	if over(&l.wal, g.WAL > WALLimit) {
+		found = append(found, Finding{Code: CodeWAL, Text: fmt.Sprintf("The database's log is %s long: a reader that does not end keeps it from being taken in, or the disk is too slow.", size(g.WAL))})
+	}
+	if g.DiskFree < 0 {
+		l.readOnly = false
+		return found, false
+	}
+	switch {
+	case g.DiskFree < DiskReadOnly:
+		l.readOnly = true
+	case g.DiskFree >= diskBack:
+		l.readOnly = false
+	}
+	switch {
+	case l.readOnly:
+		found = append(found, Finding{Code: CodeReadOnly, Text: ReadOnlyText(g.DiskFree)})
+	case g.DiskFree < DiskWarn:
+		found = append(found, Finding{Code: CodeDisk, Text: fmt.Sprintf("The disk of the state folder has %s left. Under %s no new messages are taken. Free some space.", size(g.DiskFree), size(DiskReadOnly))})
+	}
+	return found, l.readOnly
+}
+
+// ReadOnlyText says why nothing new is taken.
+func ReadOnlyText(free int64) string {
+	return fmt.Sprintf("The disk of the state folder has only %s left, so no new sessions, messages or attachments are taken; what agents are at work on goes on. Free some space: it goes on by itself from %s.", size(free), size(diskBack))
+}
+
+// size tells bytes to a person.
+func size(n int64) string {
+	const k = 1024
+	switch {
+	case n >= 10*k*k*k:
+		return fmt.Sprintf("%d GB", n/k/k/k)
+	case n >= k*k*k:
+		return fmt.Sprintf("%.1f GB", float64(n)/k/k/k)
+	case n >= k*k:
+		return fmt.Sprintf("%d MB", n/k/k)
+	}
+	return fmt.Sprintf("%d kB", n/k)
+}

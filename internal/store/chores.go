@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 const (
@@ -13,6 +15,10 @@ const (
 	choreEvery  = 50 * time.Millisecond
 	vacuumPages = 128 // given back in one step
 	vacuumFrom  = 256 // free pages; fewer stay, they are used again
+
+	walKeep  = 1 << 20 // bytes of the log beside the file that may stay
+	walRest  = time.Second
+	walEvery = 30 * time.Second
 )
 
 // chores is what the writer does when nobody waits for it.
@@ -21,6 +27,8 @@ type chores struct {
 	deleting bool      // there are deleted sessions whose bulk is still there
 	vacuum   bool      // there may be pages to give back
 	next     time.Time // no deleting and no vacuum before
+	tidy     time.Time // when to look at the length of the log beside the file; zero: nothing was written since
+	tidied   time.Time
 }
 
 func (c *chores) owe(due time.Time) {
@@ -50,6 +58,9 @@ func (w *writer) choreIn() (time.Duration, bool) {
 			due = mark
 		}
 	}
+	if !c.tidy.IsZero() && (due.IsZero() || c.tidy.Before(due)) {
+		due = c.tidy
+	}
 	if due.IsZero() {
 		return 0, false
 	}
@@ -67,6 +78,13 @@ func (w *writer) chore() {
 	if !now.Before(w.s.life.marked.Add(markEvery)) {
 		if err := w.s.life.mark(w.lastID); err != nil {
 			w.s.log.Error("note the length of the log failed", "err", err)
+		}
+		return
+	}
+	if !c.tidy.IsZero() && !now.Before(c.tidy) {
+		c.tidy, c.tidied = time.Time{}, now
+		if fileSize(w.s.path+"-wal") >= walKeep {
+			w.checkpoint()
 		}
 		return
 	}
@@ -88,6 +106,35 @@ func (w *writer) chore() {
 		c.vacuum = w.vacuum()
 	}
 	c.next = time.Now().Add(choreEvery)
+}
+
+// wrote has the log beside the file looked at when the writer rests.
+func (c *chores) wrote(now time.Time) {
+	c.tidy = now.Add(walRest)
+	if again := c.tidied.Add(walEvery); c.tidy.Before(again) {
+		c.tidy = again
+	}
+}
+
+// checkpoint takes the log in and cuts it to nothing. A reader at work keeps
+// it from that; then it is tried again after the next commit, and does not
+// make the writer wait.
+func (w *writer) checkpoint() {
+	if w.conn == nil {
+		return
+	}
+	ctx := context.Background()
+	var busy, length, done int
+	_, err := w.conn.ExecContext(ctx, "PRAGMA busy_timeout = 0")
+	if err == nil {
+		err = w.conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &length, &done)
+		_, again := w.conn.ExecContext(ctx, "PRAGMA busy_timeout = 5000")
+		err = errors.Join(err, again)
+	}
+	if err != nil && code(err) != sqlite3.SQLITE_BUSY && code(err) != sqlite3.SQLITE_LOCKED {
+		w.s.log.Error("checkpoint failed", "err", err)
+		w.disconnect(true)
+	}
 }
 
 // alone runs fn as an Update of the writer's own. Its errors have been told:

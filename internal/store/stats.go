@@ -32,6 +32,10 @@ func (s *Store) Stats(ctx context.Context) Stats {
 	return st
 }
 
+// WAL is how long the log beside the file is, in bytes. It asks the file
+// system only, so it answers while the database does not.
+func (s *Store) WAL() int64 { return fileSize(s.path + "-wal") }
+
 // fileSize asks for a size without opening the file: to open and close it would
 // strip the locks that SQLite holds on it.
 func fileSize(path string) int64 {

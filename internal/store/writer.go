@@ -114,6 +114,7 @@ func (w *writer) run() {
 		if len(batch) > 0 {
 			w.commit(batch)
 			last = time.Now()
+			w.chores.wrote(last)
 			if w.chores.due(last) { // though somebody waits: it is about other sessions
 				w.flush(false)
 			}

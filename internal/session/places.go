@@ -87,30 +87,9 @@ func (m *Manager) evictOne(ctx context.Context, from *worker) (bool, error) {
 		if w.holdsProcesses(ctx) {
 			continue
 		}
-		marked := false
-		err := m.commit(ctx, store.Durable, func(tx *store.Tx) error {
-			marked = false
-			ep, live, err := tx.LiveEpoch(w.session)
-			if err != nil || !live || ep.State != store.EpochReady {
-				return err
-			}
-			if _, current, err := tx.CurrentRun(w.session); err != nil || current {
-				return err
-			}
-			ep.State = store.EpochEnding
-			if err := tx.PutEpoch(ep); err != nil {
-				return err
-			}
-			marked = true
-			return appendAgentState(tx, w.session, "", "ending", "Ended to make room for another session; it resumes with your next message.")
-		})
-		if err != nil {
-			return false, err
-		}
-		if marked {
-			w.evict.Store(true)
-			m.wake(w.session)
-			return true, nil
+		marked, err := w.endIdle(ctx, "Ended to make room for another session; it resumes with your next message.", "")
+		if err != nil || marked {
+			return marked, err
 		}
 	}
 	return false, nil

@@ -75,6 +75,8 @@ type core struct {
 	life *probe.Recorder // nil where no host runs
 	logs *obs.Log        // nil where no host runs
 	safe safeMode
+
+	books *books
 }
 
 // takeHome locks the state folder, unless the program before handed its lock on.
@@ -130,6 +132,8 @@ func open(ctx context.Context, cfg *config.Config, log *slog.Logger, exe string,
 		Quiet:  quiet,
 		Log:    log,
 	})
+	c.books = newBooks(c)
+	c.watchers = append(c.watchers, c.books.health)
 	return c, nil
 }
 
@@ -158,7 +162,7 @@ func (c *core) server(addr string) (*httpapi.Server, error) {
 	if err != nil {
 		return nil, refuse("%v", err)
 	}
-	return httpapi.New(httpapi.Config{
+	server, err := httpapi.New(httpapi.Config{
 		Sessions: c.sessions, Store: c.store, Access: c.access, Hosts: hosts, Files: web.Files(), Version: Version,
 		Home: c.userHome, Log: c.log, CookieName: cookieName(addr), Health: func() httpapi.Health { return worst(c.watchers...) }, Held: c.sessions.Held,
 		Safe: c.safe.text, Machine: c, ProbeKey: c.probeKey,
@@ -166,7 +170,10 @@ func (c *core) server(addr string) (*httpapi.Server, error) {
 			Connections: min(c.cfg.Limits.Connections, int(c.limit)/2), API: c.cfg.Limits.Requests, Streams: c.cfg.Limits.Streams, //nolint:gosec // a limit fits
 			Text: int(c.cfg.Limits.MessageBytes),
 		},
+		Pressure: c.books.press, Ledger: c.books.report,
 	})
+	c.books.server.Store(server)
+	return server, err
 }
 
 // Serve is the host: it returns when it was asked to stop (nil) or cannot go
@@ -322,6 +329,7 @@ func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 	group.Go(func() error { return watcher.Run(gctx) })
 	group.Go(func() error { return notifier.Watch(gctx, watcher.Well) })
 	group.Go(func() error { return c.stayAwake(gctx, server) })
+	group.Go(func() error { return c.books.keep(gctx, h.dump) })
 	serves()
 	if told.Trial != nil {
 		p := &prover{cfg: cfg, log: log, told: told, release: release, well: h.well, replace: h.replace}

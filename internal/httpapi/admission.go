@@ -156,6 +156,8 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 func (s *Server) outer(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.requests.Add(1)
+		failpoint.Leak("http.leak")
+		failpoint.Leak("http.cache")
 		var b [8]byte
 		rand.Read(b[:])
 		instance := "r" + hex.EncodeToString(b[:])

@@ -63,6 +63,7 @@ func (s *Server) routes() http.Handler {
 	s.folderRoutes(api)
 	s.attachmentRoutes(api)
 	s.loginRoutes(api)
+	s.ledgerRoute(api)
 
 	document := sync.OnceValues(func() ([]byte, error) { return json.Marshal(api.OpenAPI()) })
 	mux.HandleFunc("GET /api/v1/openapi.json", func(w http.ResponseWriter, r *http.Request) {

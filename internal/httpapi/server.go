@@ -48,6 +48,8 @@ type Config struct {
 	Safe     func() string // why it is so until a person acts; "" or nil: it is not
 	Machine  Machine       // nil where no host runs
 	ProbeKey string        // by which the host's own probe is known; "" where it has none
+	Pressure func() Pressure
+	Ledger   func(context.Context) (HostLedger, error)
 
 	// CookieName tells the cookies of hosts apart that share a name on
 	// different ports, which browsers do not.
@@ -148,7 +150,7 @@ func New(cfg Config) (*Server, error) {
 	s.Nudge()
 	s.gates = newGates(cfg.Limits)
 	s.page = newPage(cfg.Files)
-	s.api = s.hold(s.routes())
+	s.api = s.hold(s.relieve(s.routes()))
 	s.public = s.outer(s.secure(s.admit(s.gates, s.authenticate(s.api))))
 	return s, nil
 }

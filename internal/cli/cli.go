@@ -106,6 +106,8 @@ type grammar struct {
 	Logs     logsCmd     `cmd:"" group:"host" help:"Show the host's log."`
 	Service  serviceCmd  `cmd:"" group:"host" help:"Install the host as a service, and look after it."`
 	Doctor   doctorCmd   `cmd:"" group:"host" help:"Tell what is wrong with the host."`
+	Fds      fdsCmd      `cmd:"" group:"host" help:"Count the descriptors of the host, or of any process."`
+	Watch    watchCmd    `cmd:"" group:"host" help:"Guard another server: tell, or act, when it leaks or is deaf."`
 	Verify   verifyCmd   `cmd:"" group:"host" help:"Check that what pages show equals the log."`
 	Link     linkCmd     `cmd:"" group:"logins" help:"Print a one-time link that logs a browser in."`
 	Token    tokenCmd    `cmd:"" group:"logins" help:"Make, list and revoke tokens for scripts."`

@@ -11,7 +11,7 @@ GOLANGCI         := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)/golangci-lint
 # Where one test needs more than a few seconds it stands in a folder of its own.
 UNIT := ./cmd/... ./internal/... ./test/agent/... ./test/layout/... ./test/mockmodel/... ./web/...
 
-.PHONY: run build test test-go test-e2e test-browser test-real test-supervisors test-race lint lint-go lint-web check release test-release image bench web shots tools
+.PHONY: run build test test-go test-e2e test-browser test-real test-supervisors test-soak test-race lint lint-go lint-web check release test-release image bench web shots tools
 
 run: build
 	exec bin/holdfast up
@@ -45,11 +45,18 @@ test-real:
 test-supervisors:
 	$(GO) test -count 1 -timeout 10m -parallel 12 -tags supervisors -run '^TestSupervis' ./test/e2e/
 
+# What takes its time: hosts that become deaf, stall and run out of descriptors.
+test-soak:
+	$(GO) test -count 1 -timeout 10m -tags soak -run '$(SOAK)' ./test/e2e/
+
+SOAK := ^Test(Deaf|NoDescriptors|GreedyClient|StuckWriter|StalledDisk|BusyHost)
+
 lint: lint-go lint-web
 
 lint-go: $(GOLANGCI)
 	$(GOLANGCI) run ./...
 	$(GO) vet -tags failpoints ./...
+	$(GO) vet -tags soak ./test/...
 	GOOS=darwin $(GO) vet ./...
 	GOOS=windows $(GO) build -o /dev/null ./cmd/holdfast
 
@@ -64,7 +71,7 @@ test-race:
 	HOLDFAST_TEST_KILLS=30 $(GO) test -race -timeout 10m \
 		-run 'TestRandomKills|TestApprovalOverTwoRestarts|TestCancelPauses|TestEviction|TestSecondSession|TestKeeperKilled$$' ./test/e2e/
 
-check: lint test test-race test-real test-supervisors test-release
+check: lint test test-race test-real test-supervisors test-soak test-release
 
 # Archives, Debian packages and a Homebrew formula in dist/, with checksums;
 # signed where HOLDFAST_SIGNING_KEY names minisign's secret key.

@@ -146,4 +146,3 @@ func writeDescriptors(w io.Writer) error {
 	}
 	return err
 }
-

@@ -76,6 +76,9 @@ type world struct {
 	done  chan struct{}
 	after func() // at the very end
 
+	args   []string // of the host, beside the usual ones
+	nofile int      // its limit of descriptors; 0: as it is
+
 	// within turns a command into one that runs where a supervisor's host lives;
 	// nil: here. A host that a supervisor started is not w.host's.
 	within func(argv []string) []string
@@ -194,7 +197,11 @@ func (w *world) launch(failpoints ...string) {
 	if w.base != "" {
 		addr = strings.TrimPrefix(w.base, "http://") // a page comes back to the same address
 	}
-	cmd := exec.Command(w.bin, "serve", "--addr", addr, "--home", w.home)
+	argv := append([]string{w.bin, "serve", "--addr", addr, "--home", w.home}, w.args...)
+	cmd := exec.Command(argv[0], argv[1:]...)
+	if w.nofile > 0 {
+		cmd = limited(w.nofile, argv)
+	}
 	cmd.Env = w.environ()
 	if len(failpoints) > 0 {
 		cmd.Env = append(cmd.Env, "HOLDFAST_FAILPOINT="+strings.Join(failpoints, ","))
@@ -206,6 +213,11 @@ func (w *world) launch(failpoints ...string) {
 	done := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(done) }()
 	w.host, w.done = cmd, done
+}
+
+// limited is a command under a limit of descriptors.
+func limited(n int, argv []string) *exec.Cmd {
+	return exec.Command("/bin/sh", append([]string{"-c", fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, n)}, argv...)...)
 }
 
 func (w *world) environ() []string {

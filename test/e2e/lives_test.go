@@ -79,7 +79,7 @@ func TestLives(t *testing.T) {
 	w.lastLife("reboot")
 	w.kill()
 
-	w.start("boot_id:=a third", "beat_ms:=50", "host.beat=panic@20")
+	w.start("boot_id:=a third", "beat_ms:=50", "host.beat=panic@60")
 	w.lastLife("killed")
 	w.awaitExit()
 	w.start("boot_id:=a third")
@@ -90,7 +90,7 @@ func TestLives(t *testing.T) {
 	if data, err := os.ReadFile(l.File); err != nil || !strings.Contains(string(data), "internal/app") {
 		t.Errorf("the trace is not kept in %s: %v", l.File, err)
 	}
-	w.kill()
+	w.stop()
 
 	// A start that fails is a life too, and not a crash.
 	db := filepath.Join(w.home, "holdfast.db")
@@ -114,7 +114,7 @@ func TestLives(t *testing.T) {
 	if l := w.lastLife("failed"); l.Served || l.Reason == "" {
 		t.Errorf("a failed start is %+v", l)
 	}
-	if n := len(w.lives()); n != 10 {
+	if n := len(w.lives()); n != 11 {
 		t.Errorf("%d lives are recorded", n)
 	}
 	if out := w.cli("status"); !strings.Contains(out, "Last life") || !strings.Contains(out, "failed at ") {
@@ -177,6 +177,7 @@ func TestSafeMode(t *testing.T) {
 	}
 	w.kill()
 	w.start() // what crashed before a person ended it counts no more
+	me.SafeMode = ""
 	w.must("GET", "/api/v1/me", nil, &me)
 	if me.SafeMode != "" {
 		t.Errorf("safe mode again: %s", me.SafeMode)

@@ -51,6 +51,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 # One thread: a handler that hangs makes the whole server deaf.
 server = http.server.HTTPServer(("127.0.0.1", int(os.environ.get("PORT", "0"))), Handler)
-threading.Thread(target=lambda: [time.sleep(0.5) for _ in iter(int, 1)], daemon=True).start()
+threading.Thread(target=lambda: [time.sleep(1) for _ in iter(int, 1)], daemon=True).start()
 print(server.server_port, flush=True)
 server.serve_forever()

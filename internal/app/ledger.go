@@ -77,6 +77,9 @@ func (b *books) owners() []ledger.Owner {
 		// The store's own bound: whatever more there is was opened by somebody else, or not closed.
 		{Name: "store", Kind: ledger.KindSQLite, Holds: fixed(store.MaxDescriptors, store.MaxDescriptors), Claims: b.claims(b.cfg.DB())},
 		{Name: "lock", Kind: ledger.KindFile, Holds: fixed(1, 1), Claims: b.claims(b.cfg.Lock())},
+		{Name: "record of this life", Kind: ledger.KindFile, Holds: fixed(1, 2), Claims: b.claims(filepath.Join(b.cfg.Home, "life.json"))},
+		// For the runtime's last words and the next dump, which must not need a descriptor then; a dump that is read.
+		{Name: "crash folder", Kind: ledger.KindFile, Holds: fixed(2, 8), Claims: b.claims(b.cfg.Crash())},
 		// A file that turns over is open twice for a moment.
 		{Name: "log", Kind: ledger.KindFile, Holds: fixed(1, 4), Claims: b.claims(b.cfg.Logs())},
 		// A spool that is drained, a lock that is handed to a keeper.

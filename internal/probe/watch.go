@@ -190,20 +190,22 @@ func (w *Watcher) judge(v verdict) {
 	excuse := ""
 	var failing *FailingError
 	switch {
-	case v.late > w.stoodStill():
-		excuse = "the process stood still"
-	case v.others > 0:
-		excuse = fmt.Sprintf("others were answered %d times meanwhile", v.others)
+	// What a restart does not mend is excused for as long as it lasts.
 	case !w.disk.IsZero() && time.Since(w.disk) > w.Budget/2:
 		excuse = "the disk stands still"
-		w.passed = time.Now() // a restart does not mend it
+		w.passed, w.misses = time.Now(), 0
 	case w.Patient && errors.As(v.err, &failing):
 		excuse = "it was so before a restart"
-		w.passed = time.Now()
-	}
-	if excuse != "" && w.excused < maxExcused {
+		w.passed, w.misses = time.Now(), 0
+	case w.excused == maxExcused:
+		w.misses++
+	case v.late > w.stoodStill():
+		excuse = "the process stood still"
 		w.excused++
-	} else {
+	case v.others > 0:
+		excuse = fmt.Sprintf("others were answered %d times meanwhile", v.others)
+		w.excused++
+	default:
 		w.misses++
 	}
 	w.missed = reason

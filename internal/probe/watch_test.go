@@ -1,0 +1,133 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// hang waits for longer than anybody does.
+func hang(ctx context.Context) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestWatcher runs a host that is well for 20 seconds and wrong from then on.
+// In the bubble time goes by at once.
+func TestWatcher(t *testing.T) {
+	const wrong = 20 * time.Second
+	fine := func(context.Context) error { return nil }
+	for _, tc := range []struct {
+		name     string
+		read     func(context.Context) error // from the wedge on
+		direct   func(context.Context) error
+		write    func(context.Context) error
+		disk     time.Duration // that its check takes
+		answered int64         // by others, each second
+		patient  bool
+		dies     time.Duration // after the wedge; 0: lives for two minutes
+		problem  string
+	}{
+		{name: "all is well", read: fine},
+		{name: "no answer", read: hang, dies: 15 * time.Second, problem: "no answer"},
+		{name: "the door is shut", read: func(context.Context) error { return errors.New("connection refused") }, dies: 15 * time.Second, problem: "refused"},
+		{name: "reads fail", read: func(context.Context) error { return &FailingError{"no list"} }, dies: 15 * time.Second, problem: "no list"},
+		{name: "reads fail, as they did before", read: func(context.Context) error { return &FailingError{"no list"} }, patient: true, problem: "no list"},
+		{name: "every answer is late", read: func(context.Context) error { time.Sleep(7 * time.Second); return nil }, problem: "no answer"},
+		{name: "answers are later than three probes", read: func(ctx context.Context) error { time.Sleep(25 * time.Second); return nil }, dies: 15 * time.Second},
+		{name: "so they are, and others get theirs", read: func(context.Context) error { time.Sleep(25 * time.Second); return nil }, answered: 1, problem: "no answer"},
+		{name: "others are answered for ever, and we never", read: hang, answered: 1, dies: 85 * time.Second},
+		{name: "overloaded", read: func(context.Context) error { return ErrOverloaded }, direct: fine},
+		{name: "overloaded, and stuck behind it", read: func(context.Context) error { return ErrOverloaded }, direct: hang, dies: 15 * time.Second},
+		{name: "the disk stands still", read: hang, disk: time.Hour, problem: "The disk"},
+		{name: "a write hangs", read: fine, write: hang, problem: "A write has been waiting"},
+		{name: "a write fails", read: fine, write: func(context.Context) error { return errors.New("disk full") }, problem: "disk full"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				begun := time.Now()
+				bad := func() bool { return time.Since(begun) >= wrong }
+				ctx, cancel := context.WithCancel(t.Context())
+				var died atomic.Int64
+				or := func(f func(context.Context) error) func(context.Context) error {
+					return func(ctx context.Context) error {
+						if f == nil || !bad() {
+							return nil
+						}
+						return f(ctx)
+					}
+				}
+				w := &Watcher{
+					Checks: Checks{
+						Read: or(tc.read), Direct: or(tc.direct), Write: or(tc.write),
+						Disk:     func() error { time.Sleep(tc.disk); return nil },
+						Answered: func() int64 { return tc.answered * int64(time.Since(begun)/time.Second) },
+						Deaf: func(string) {
+							died.Store(int64(time.Since(begun) - wrong))
+							cancel()
+						},
+					},
+					DiskName: "/dev/x", Every: Every, Budget: Budget, Log: slog.New(slog.DiscardHandler), Patient: tc.patient,
+				}
+				done := make(chan struct{})
+				go func() { defer close(done); _ = w.Run(ctx) }()
+				time.Sleep(wrong - time.Second)
+				if err := w.Well(ctx); err != nil || len(w.Problems()) > 0 {
+					t.Errorf("before anything is wrong: %v %v", err, w.Problems())
+				}
+				for range 120 {
+					time.Sleep(time.Second)
+					if text := strings.Join(w.Problems(), " "); tc.problem != "" && strings.Contains(text, tc.problem) {
+						tc.problem = ""
+					}
+				}
+				took := time.Duration(died.Load())
+				switch {
+				case tc.dies == 0 && took != 0:
+					t.Errorf("it was ended after %s", took)
+				case tc.dies != 0 && (took == 0 || took > tc.dies):
+					t.Errorf("it was ended after %s, want within %s", took, tc.dies)
+				}
+				if tc.problem != "" {
+					t.Errorf("nobody was told %q: %q", tc.problem, w.Problems())
+				}
+				cancel()
+				<-done
+				time.Sleep(2 * time.Hour) // what was left behind ends
+			})
+		})
+	}
+}
+
+// After a sleep of the machine, and while the host rests, nothing is held
+// against it.
+func TestWatcherForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		w := &Watcher{
+			Checks: Checks{
+				Read: hang, Write: func(context.Context) error { return nil }, Disk: func() error { return nil },
+				Answered: func() int64 { return 0 }, Deaf: func(reason string) { t.Errorf("it was ended: %s", reason) },
+			},
+			Every: Every, Budget: Budget, Log: slog.New(slog.DiscardHandler),
+		}
+		done := make(chan struct{})
+		go func() { defer close(done); _ = w.Run(ctx) }()
+		for range 5 {
+			time.Sleep(2 * Every)
+			w.Forget()
+		}
+		w.Rest()
+		time.Sleep(10 * Every)
+		if w.Well(ctx) == nil {
+			t.Error("it is well without an answer")
+		}
+		cancel()
+		<-done
+	})
+}

@@ -219,7 +219,7 @@ func TestStopHasALimit(t *testing.T) {
 	if took := time.Since(begun); took < 7*time.Second || took > 20*time.Second {
 		t.Errorf("it took %s", took)
 	}
-	dumps, _ := filepath.Glob(filepath.Join(w.home, "crash", "*"))
+	dumps, _ := filepath.Glob(filepath.Join(w.home, "crash", "*.txt"))
 	if len(dumps) != 1 || !strings.Contains(w.out.String(), "did not stop in time") {
 		t.Errorf("dumps: %v", dumps)
 	}

@@ -611,7 +611,7 @@ func TestSecondHostIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := w.host
-	other := &world{t: t, home: w.home, out: &syncBuffer{}}
+	other := &world{t: t, bin: bins.host, home: w.home, out: &syncBuffer{}}
 	other.launch()
 	if code := other.awaitExit(); code != 78 {
 		t.Errorf("exit code %d, want 78:\n%s", code, other.out)

@@ -214,7 +214,7 @@ func TestStalledDisk(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil, "")
 	w.args = []string{superviseFlag}
-	w.start("probe_ms:=200", "disk.check=sleep4000@1", "store.commit.before=sleep4000@30", "store.read=sleep4000@60")
+	w.start("probe_ms:=200", "disk.check=slow1500@1", "store.commit.before=slow1500@40", "store.read=slow1500@40")
 	w.until("the degraded health", 20*time.Second, func() bool {
 		resp, err := http.Get(w.base + "/health")
 		if err != nil {
@@ -234,7 +234,7 @@ func TestBusyHost(t *testing.T) {
 	w := newWorld(t, nil, "")
 	w.args = []string{superviseFlag}
 	w.env = append(w.env, "GOMAXPROCS=1")
-	w.start("probe_ms:=200", "store.commit.before=slow50@40")
+	w.start("probe_ms:=200", "store.commit.before=slow50@40", "store.read=slow450@200")
 	s := w.newSession()
 	text, want := stream(100, "20ms", 11)
 	a := w.send(s.ID, text)

@@ -174,7 +174,7 @@ func takeAll(s watch.Selector) ([]*watch.Sample, error) {
 
 // seen says in a person's words why a process cannot be looked at.
 func seen(s watch.Selector, err error) error {
-	var stranger *watch.Strangers
+	var stranger *watch.StrangerError
 	switch {
 	case errors.Is(err, proc.ErrUnsupported):
 		return notHere()

@@ -33,14 +33,14 @@ func (s Selector) String() string {
 	return "nothing"
 }
 
-// Strangers says that the port is held by a process of another user, of which
+// StrangerError says that the port is held by a process of another user, of which
 // nothing more is seen.
-type Strangers struct {
+type StrangerError struct {
 	Port int
 	UID  int
 }
 
-func (e *Strangers) Error() string {
+func (e *StrangerError) Error() string {
 	return fmt.Sprintf("port %d is held by a process of another user (uid %d), of which nothing more can be seen", e.Port, e.UID)
 }
 
@@ -144,11 +144,11 @@ func (s Selector) listeners() ([]proc.ID, error) {
 		return nil, err
 	}
 	var ids []proc.ID
-	var stranger *Strangers
+	var stranger *StrangerError
 	for _, h := range holders {
 		switch {
 		case h.Zero():
-			stranger = &Strangers{Port: s.Port, UID: h.UID}
+			stranger = &StrangerError{Port: s.Port, UID: h.UID}
 		case !slices.Contains(ids, h.ID):
 			ids = append(ids, h.ID)
 		}

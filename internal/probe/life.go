@@ -209,7 +209,7 @@ func (r *Recorder) Lives() []Life {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	lives := slices.Clone(r.lives)
+	lives := append([]Life{}, r.lives...)
 	slices.Reverse(lives)
 	return lives
 }

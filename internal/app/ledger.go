@@ -44,6 +44,7 @@ type books struct {
 	sessions *session.Manager
 	server   atomic.Pointer[httpapi.Server]
 	pressure atomic.Pointer[httpapi.Pressure]
+	others   func() []ledger.Owner // a test's own; nil: none
 
 	mu       sync.Mutex
 	watch    ledger.Watch
@@ -53,8 +54,12 @@ type books struct {
 	gauges   ledger.Gauges
 	agents   []ledger.AgentSample
 	findings []ledger.Finding
-	said     map[string]string // texts of the findings that the log has
-	none     bool              // this system does not list descriptors
+
+	reportMu sync.Mutex
+	reportAt time.Time
+	reported httpapi.HostLedger
+
+	said map[string]string // texts of the findings that the log has
 }
 
 func newBooks(c *core) *books {
@@ -100,6 +105,9 @@ func (b *books) owners() []ledger.Owner {
 		{Name: "helper processes", Kind: ledger.KindEvent, Holds: fixed(2, 32)},
 		{Name: "files being read", Kind: ledger.KindFile, Holds: fixed(4, 32)},
 	}
+	if b.others != nil {
+		list = append(list, b.others()...)
+	}
 	if path := failpoint.Value("http.cache"); path != "" {
 		// A test's: an owner that forgets to close what it evicts.
 		list = append(list, ledger.Owner{Name: "the cache", Kind: ledger.KindSQLite, Holds: fixed(4, 8), Claims: ledger.PathPrefix(path)})
@@ -124,10 +132,11 @@ func (b *books) connections() (expected, bound int) {
 	return expected, bound
 }
 
-// sample looks at this process. Without a list of descriptors the rest of it
-// is still there.
-func (b *books) sample() (ledger.Sample, ledger.Gauges, error) {
-	fds, err := proc.Table(os.Getpid())
+// sample looks at this process by a list of its descriptors: proc.Descriptors,
+// which costs little, or proc.Table, which knows what sockets are for and takes
+// some ms for it. Without one the rest of the sample is still there.
+func (b *books) sample(list func(pid int) ([]proc.Descriptor, error)) (ledger.Sample, ledger.Gauges, error) {
+	fds, err := list(os.Getpid())
 	s := ledger.Count(time.Now().UTC().Truncate(time.Millisecond), b.limit, fds, b.owners())
 	g := ledger.Gauges{
 		RSSBudget: memoryBudget, Goroutines: runtime.NumGoroutine(), WAL: b.store.WAL(), DiskFree: freeDisk(b.cfg.Home),
@@ -188,10 +197,9 @@ func (b *books) turn(ctx context.Context, dump func(string) (string, error)) flo
 	if err != nil {
 		b.log.Debug("sample agents", "err", err)
 	}
-	s, g, err := b.sample()
+	s, g, err := b.sample(proc.Descriptors)
 
 	b.mu.Lock()
-	b.none = err != nil
 	var found []ledger.Finding
 	shed := false
 	if err == nil {
@@ -312,18 +320,25 @@ func (b *books) health() httpapi.Health {
 // press says what the host cannot take more of.
 func (b *books) press() httpapi.Pressure { return *b.pressure.Load() }
 
+// reportFresh is how long a report is good for everybody who asks.
+const reportFresh = time.Second
+
 // report is the ledger now: its sample is a fresh one, its findings are those
 // of the samples in their order.
 func (b *books) report(ctx context.Context) (httpapi.HostLedger, error) {
-	agents, err := b.sampleAgents(ctx)
-	if err != nil {
-		agents = []ledger.AgentSample{}
+	b.reportMu.Lock()
+	defer b.reportMu.Unlock()
+	if time.Since(b.reportAt) >= reportFresh {
+		agents, err := b.sampleAgents(ctx)
+		if err != nil {
+			agents = []ledger.AgentSample{}
+		}
+		s, g, err := b.sample(proc.Table)
+		b.reportAt, b.reported = time.Now(), httpapi.HostLedger{Available: err == nil, Now: s, Gauges: g, Agents: agents}
 	}
-	s, g, err := b.sample()
+	r := b.reported
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return httpapi.HostLedger{
-		Available: err == nil, Now: s, Gauges: g, Agents: agents,
-		Findings: append([]ledger.Finding{}, b.findings...), History: b.history.Points(),
-	}, nil
+	r.Findings, r.History = append([]ledger.Finding{}, b.findings...), b.history.Points()
+	return r, nil
 }

@@ -168,7 +168,7 @@ func (c *core) server(addr string) (*httpapi.Server, error) {
 		Safe: c.safe.text, Machine: c, ProbeKey: c.probeKey,
 		Limits: httpapi.Limits{
 			Connections: min(c.cfg.Limits.Connections, int(c.limit)/2), API: c.cfg.Limits.Requests, Streams: c.cfg.Limits.Streams, //nolint:gosec // a limit fits
-			Text: int(c.cfg.Limits.MessageBytes),
+			Text: int(c.cfg.Limits.MessageBytes), Attachment: int64(c.cfg.Limits.AttachmentBytes),
 		},
 		Pressure: c.books.press, Ledger: c.books.report,
 	})

@@ -1,16 +1,20 @@
 // A stand-in for the host: it speaks the API contract from memory, with a scripted agent, and serves dist with the
 // host's Content-Security-Policy. For working on the page and for its pictures; nothing of it ships.
 //
-//   node mock/server.mjs [--port 8790] [--out]     --out: begins logged out; the link's secret is "letmein"
+//   node mock/server.mjs [--port 8790] [--out] [--state ok|degraded|failing|safe]
+//
+// --out: begins logged out; the link's secret is "letmein". --state: how the host says that it is.
 
 import { createServer } from 'node:http';
 import { readFile } from 'node:fs/promises';
 import { extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { hostRoutes } from './host.mjs';
 
 const args = process.argv.slice(2);
 const port = Number(args[args.indexOf('--port') + 1] || 8790) || 8790;
 const dist = fileURLToPath(new URL('../dist', import.meta.url));
+const state = args.includes('--state') ? args[args.indexOf('--state') + 1] : 'ok';
 let loggedIn = !args.includes('--out');
 
 const CSP =
@@ -442,9 +446,11 @@ function resolve(a, how) {
 const problem = (status, code, title, detail) => [status, { type: 'about:blank', title, status, detail, code }];
 
 const messages = new Map();
+const itself = hostRoutes({ sessions, state });
 const routes = [
-  ['GET', /^\/health$/, () => [200, { status: 'ok', version: '0.4.1', uptime_s: 19_320, sessions: sessions.size }]],
-  ['GET', /^\/api\/v1\/me$/, () => [200, { name: 'MacBook, Firefox', kind: 'cookie', version: '0.4.1', host: 'mini' }]],
+  ...itself.routes,
+  ['GET', /^\/health$/, itself.health],
+  ['GET', /^\/api\/v1\/me$/, () => [200, { name: 'MacBook, Firefox', kind: 'cookie', version: '0.4.1', host: 'mini', ...(itself.safe() && { safe_mode: itself.safe() }) }]],
   ['POST', /^\/api\/v1\/logout$/, () => ((loggedIn = false), [204])],
   ['GET', /^\/api\/v1\/devices$/, () => [200, { devices: [
     { id: 'd1', kind: 'cookie', name: 'MacBook, Firefox', last_used: new Date().toISOString(), current: true },

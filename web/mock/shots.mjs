@@ -36,6 +36,13 @@ const open = async (page, title) => {
   await page.waitForTimeout(700);
 };
 
+/** The page "Host" with one of its parts at the top. */
+const below = async (page, part) => {
+  await page.goto(`${page.host}/host`);
+  await page.locator(part).waitFor();
+  await page.locator(part).evaluate((box) => box.previousElementSibling.scrollIntoView());
+};
+
 const scenes = {
   home: async (page) => void (await page.goto(page.host)),
   chat: (page) => open(page, 'Jitter for webhook'),
@@ -46,7 +53,33 @@ const scenes = {
   unready: (page) => open(page, 'Speed up the mailer'),
   'needs-you': async (page) => void (await page.goto(`${page.host}/needs-you`)),
   settings: async (page) => void (await page.goto(`${page.host}/settings`)),
-  host: async (page) => void (await page.goto(`${page.host}/host`)),
+  host: async (page) => {
+    await page.goto(`${page.host}/host`);
+    await page.locator('.tl').waitFor();
+  },
+  'host-lives': (page) => below(page, '.tl'),
+  'host-files': async (page) => {
+    await below(page, '.kinds');
+    await page.locator('.kinds summary').first().click();
+    await page.locator('.kinds').scrollIntoViewIfNeeded();
+  },
+  'host-log': (page) => below(page, '.levels'),
+  'host-numbers': async (page) => {
+    await page.goto(`${page.host}/host`);
+    await page.locator('.tl').waitFor();
+    await page.getByText('The same in numbers').click();
+    await page.locator('.scrollx').scrollIntoViewIfNeeded();
+  },
+  'host-degraded': async (page) => {
+    await page.goto(`${page.badHost}/host`);
+    await page.locator('.ban').waitFor();
+    await page.locator('.tl').waitFor();
+  },
+  'host-safe': async (page) => {
+    await page.goto(`${page.safeHost}/host`);
+    await page.locator('.ban').waitFor();
+    await page.locator('.tl').waitFor();
+  },
   new: async (page) => {
     await page.goto(`${page.host}/new`);
     await page.locator('.chip').first().waitFor();
@@ -75,6 +108,8 @@ const scenes = {
 await mkdir(out, { recursive: true });
 const inside = await host(8791);
 const outside = await host(8792, '--out');
+const bad = await host(8794, '--state', 'degraded');
+const safe = await host(8795, '--state', 'safe');
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
   args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
@@ -97,7 +132,7 @@ try {
           errors++;
           console.error(`${name}: ${error.stack}`);
         });
-        Object.assign(page, { host: inside.url, outHost: outside.url });
+        Object.assign(page, { host: inside.url, outHost: outside.url, badHost: bad.url, safeHost: safe.url });
         try {
           await scene(page);
           await page.waitForTimeout(500);
@@ -125,6 +160,8 @@ try {
   await browser.close();
   inside.stop();
   outside.stop();
+  bad.stop();
+  safe.stop();
 }
 console.log(out);
 process.exitCode = errors ? 1 : 0;

@@ -4,6 +4,7 @@ import './styles/base.css';
 import './styles/frame.css';
 import './styles/transcript.css';
 import './styles/dock.css';
+import './styles/host.css';
 import Root from './ui/Root.svelte';
 import { App } from './state/app.svelte';
 

@@ -40,6 +40,8 @@ export interface Me {
   host?: string;
   /** A password is set. */
   password?: boolean;
+  /** Why no agent is started or resumed. */
+  safe_mode?: string;
 }
 
 /** A browser that is logged in, or a token. */

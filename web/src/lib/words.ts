@@ -74,6 +74,16 @@ export function waitWords(agent: string, state: string, text: string): string {
   }
 }
 
+/** What ending an agent costs. */
+export function endWarning(runs: boolean): string {
+  return runs
+    ? 'Its run is cut off and marked interrupted. What it wrote is kept; you can continue it later.'
+    : 'It starts again with your next message.';
+}
+
+/** What a run that was cut off is gone on with. */
+export const GO_ON = 'Continue where you were interrupted.';
+
 export function endWords(reason: string): { title: string; tone: 'bad' | 'wait' | '' } {
   switch (reason) {
     case 'cancelled':

@@ -9,6 +9,7 @@ import { drop, read, readJSON, write } from '../lib/storage';
 import { Stream } from '../lib/stream';
 import { endWords } from '../lib/words';
 import type { Agent, Approval, LogEvent, Me, SessionRow } from '../lib/types';
+import { HealthWatch } from './health.svelte';
 import { Outbox } from './outbox.svelte';
 import { OpenSession } from './session.svelte';
 
@@ -83,6 +84,7 @@ export class App {
   /** The dialog of the open session that is shown. */
   dialog = $state<'' | 'end' | 'rename' | 'delete'>('');
   readonly outbox: Outbox;
+  readonly health = new HealthWatch();
 
   private readonly stream: Stream;
   private incoming: LogEvent[] = [];
@@ -162,6 +164,7 @@ export class App {
     }
     this.loginNote = '';
     this.phase = 'in';
+    this.health.start(this.me.safe_mode);
     this.arrive();
     await this.load();
     if (fresh && this.rows.length === 0 && this.route.page === 'home') this.go('/new', true);
@@ -181,6 +184,7 @@ export class App {
 
   loggedOut(): void {
     this.stream.stop();
+    this.health.end();
     this.session?.close();
     this.session = null;
     this.me = null;
@@ -432,6 +436,8 @@ export class App {
     this.connected = true;
     this.lostAt = 0;
     this.lastByte = Date.now();
+    // What came back may be another life of the host.
+    if (outage) void this.health.look();
     if (outage > 3000) {
       this.catchingUp = 0;
       this.polite = 'Connection is back';

@@ -1,0 +1,383 @@
+// What the host says of itself, and the words for it on the page "Host".
+
+import { clock, count, plural } from './format';
+import type { Point } from './chart';
+
+export interface Health {
+  status: 'ok' | 'degraded' | 'failing';
+  version: string;
+  problems?: string[];
+}
+
+/** One life of the host: from the start of its program to its end. */
+export interface Life {
+  started: string;
+  /** When it was last seen, where it ended without a word. */
+  ended: string;
+  how: string;
+  reason?: string;
+  pid?: number;
+  version: string;
+  served?: boolean;
+  safe?: boolean;
+  safe_left?: boolean;
+  peak_memory?: number;
+  peak_descriptors?: number;
+  trace?: string;
+  file?: string;
+}
+
+export interface Lives {
+  /** The life that is. */
+  now: Life;
+  /** Those that have ended, newest first. */
+  lives: Life[];
+  safe_mode?: string;
+}
+
+/** Descriptors that look alike. */
+export interface Group {
+  kind: string;
+  target: string;
+  count: number;
+}
+
+export interface Kind {
+  kind: string;
+  expected: number;
+  observed: number;
+  top?: Group[] | null;
+}
+
+export interface Owner {
+  owner: string;
+  kind: string;
+  expected: number;
+  bound: number;
+  /** -1: its descriptors look like those of others. */
+  observed: number;
+}
+
+/** A moment of the last day; of the samples that it stands for, the most. */
+export interface Moment {
+  at: string;
+  expected: number;
+  observed: number;
+  rss: number;
+  wal: number;
+  agents: number;
+  agent_rss: number;
+  streams: number;
+  /** Of the host's look at itself; absent where it does not tell. */
+  probe_ms?: number;
+}
+
+export interface LiveAgent {
+  session: string;
+  title: string;
+  agent: string;
+  busy: boolean;
+  keeper_pid: number;
+  descriptors: number;
+  expected: number;
+  budget: number;
+  top?: Group[] | null;
+  rss: number;
+  children: number;
+  cpu_s: number;
+  age_s: number;
+}
+
+/** What the host holds, against what it can explain. */
+export interface Ledger {
+  /** false: this system does not list descriptors. */
+  available: boolean;
+  now: {
+    at: string;
+    limit: number;
+    expected: number;
+    observed: number;
+    unexplained: number;
+    owners?: Owner[] | null;
+    kinds?: Kind[] | null;
+  };
+  gauges: { rss: number; rss_budget: number; goroutines: number; wal: number; disk_free: number };
+  findings?: { code: string; subject?: string; text: string }[] | null;
+  classes?: { class: string; now: number; bound: number }[] | null;
+  agents?: LiveAgent[] | null;
+  history?: Moment[] | null;
+}
+
+export const LEVELS = ['debug', 'info', 'warn', 'error'] as const;
+export type Level = (typeof LEVELS)[number];
+
+export interface LogPage {
+  level: Level;
+  /** Oldest first. */
+  lines: string[];
+}
+
+// Sizes and spans
+
+/** 740 kB, 4.2 MB, 69 MB, 1.2 GB */
+export function size(n: number): string {
+  if (n < 1_000_000) return `${Math.round(n / 1000)} kB`;
+  const [value, unit] = n < 1_000_000_000 ? [n / 1_000_000, 'MB'] : [n / 1_000_000_000, 'GB'];
+  return `${value < 9.95 ? value.toFixed(1).replace(/\.0$/, '') : count(Math.round(value))} ${unit}`;
+}
+
+/** 2.8 ms, 340 ms, 1.2 s */
+export function latency(ms: number): string {
+  if (ms < 9.95) return `${ms.toFixed(1)} ms`;
+  if (ms < 999.5) return `${Math.round(ms)} ms`;
+  return `${(ms / 1000).toFixed(1)} s`;
+}
+
+/** How long something has been or was there, by its two largest units: 40 s, 26 m, 5 h 30 m, 11 d 23 h. */
+export function span(ms: number): string {
+  const s = Math.max(0, Math.round(ms / 1000));
+  if (s < 60) return `${s} s`;
+  const m = Math.floor(s / 60);
+  if (m < 60) return `${m} m`;
+  const h = Math.floor(m / 60);
+  if (h < 24) return m % 60 ? `${h} h ${m % 60} m` : `${h} h`;
+  const d = Math.floor(h / 24);
+  return h % 24 && d < 100 ? `${d} d ${h % 24} h` : `${count(d)} d`;
+}
+
+/** 24 Nov 09:09 */
+export function dateTime(at: string | number): string {
+  const d = new Date(at);
+  return `${d.getDate()} ${d.toLocaleDateString('en', { month: 'short' })} ${clock(at)}`;
+}
+
+/** 09:09, or 12 Nov 09:09 on another day. */
+export function sinceWhen(at: string, now: number): string {
+  return new Date(at).toDateString() === new Date(now).toDateString() ? clock(at) : dateTime(at);
+}
+
+// Health
+
+/** What a person can do about a problem that the host names, or ''. */
+export function advice(problem: string): string {
+  const rules: [RegExp, string][] = [
+    [/safe mode/i, 'Look at the lives below for what ended it. When that is mended, run holdfast restart.'],
+    [/disk|space|writes/i, 'Free space on the disk, or look whether it is slow. A restart does not mend it.'],
+    [/descriptor|open files|leak/i, 'Open files below says who holds them. If it is an agent, end it; its session stays.'],
+    [/memory/i, 'Look which agent below takes it, and end that one; its session stays.'],
+    [/goroutine|probe|deaf|list of sessions/i, 'The host restarts itself if this goes on. Agents run on meanwhile.'],
+    [/\bwal\b|reader/i, 'It goes away when the reader is done. If it stays, make a diagnosis.'],
+    [/agent|keeper/i, 'Look at the live agents below.'],
+  ];
+  return rules.find(([pattern]) => pattern.test(problem))?.[1] ?? 'The log below says more.';
+}
+
+/** A problem as a sentence of its own. */
+export function sentence(text: string): string {
+  const trimmed = text.trim();
+  if (!trimmed) return '';
+  return `${trimmed.charAt(0).toUpperCase()}${trimmed.slice(1)}${/[.!?…]$/.test(trimmed) ? '' : '.'}`;
+}
+
+export interface Headline {
+  title: string;
+  tone: 'live' | 'wait' | 'bad';
+}
+
+export function headline(health: Health, since: string, now: number, safe: boolean): Headline {
+  if (health.status === 'failing') return { title: 'The host is failing', tone: 'bad' };
+  if (safe) return { title: 'In safe mode', tone: 'wait' };
+  if (health.status === 'degraded') return { title: 'Degraded, but it works', tone: 'wait' };
+  return { title: since ? `Healthy since ${sinceWhen(since, now)}` : 'Healthy', tone: 'live' };
+}
+
+/** The one banner: the worst of what there is to say, or null. */
+export type Bad =
+  | { kind: 'away' }
+  | { kind: 'failing' | 'safe' | 'disk' | 'degraded'; tone: 'wait' | 'bad'; title: string; text: string };
+
+export function worst(state: { away: boolean; health: Health | null; safe: string; host: string }): Bad | null {
+  const { away, health, safe, host } = state;
+  if (away) return { kind: 'away' };
+  const problems = (health?.problems ?? []).map(sentence);
+  const told = problems.length > 1 ? `${problems[0]} And ${plural(problems.length - 1, 'more problem')}.` : (problems[0] ?? '');
+  if (health?.status === 'failing') return { kind: 'failing', tone: 'bad', title: `${host} is failing.`, text: told };
+  if (safe) return { kind: 'safe', tone: 'wait', title: 'Safe mode.', text: sentence(safe) };
+  if (health?.status !== 'degraded') return null;
+  const disk = problems.find((text) => /disk|space/i.test(text));
+  if (disk) {
+    const refused = /read.only|refus/i.test(disk);
+    return { kind: 'disk', tone: refused ? 'bad' : 'wait', title: `The disk of ${host} needs you.`, text: disk };
+  }
+  return { kind: 'degraded', tone: 'wait', title: `${host} is degraded.`, text: told };
+}
+
+/** Health in a word, beside the host's name. */
+export function inShort(health: Health | null, safe: string): { text: string; tone: 'live' | 'wait' | 'bad' } {
+  if (health?.status === 'failing') return { text: 'Failing', tone: 'bad' };
+  if (safe) return { text: 'Safe mode', tone: 'wait' };
+  if (health?.status === 'degraded') return { text: 'Degraded', tone: 'wait' };
+  return { text: 'Healthy', tone: 'live' };
+}
+
+/** What the host is doing, in a sentence or two, where nothing is wrong. */
+export function summary(ledger: Ledger): string {
+  const { observed, unexplained } = ledger.now;
+  const agents = ledger.agents?.length ?? 0;
+  const files = !ledger.available
+    ? 'This system does not say which files are open'
+    : unexplained > 0
+      ? `${count(observed - unexplained)} of ${plural(observed, 'open file')} are explained`
+      : `All ${plural(observed, 'open file')} are explained`;
+  const live = agents === 0 ? 'no agent is live' : agents === 1 ? 'one agent is live' : `${agents} agents are live`;
+  return `${files}, and ${live}.`;
+}
+
+/** One line of history as points. */
+export function pointsOf(history: Moment[], value: (moment: Moment) => number | undefined): Point[] {
+  return history.map((moment) => ({ at: Date.parse(moment.at), value: value(moment) ?? null }));
+}
+
+/** How much of a processor each agent takes, in percent: since the look before, or since its start. */
+export function cpuShare(agent: LiveAgent, before: LiveAgent | undefined, elapsed: number): number {
+  if (before && elapsed >= 1 && agent.cpu_s >= before.cpu_s) return ((agent.cpu_s - before.cpu_s) / elapsed) * 100;
+  return agent.age_s > 0 ? (agent.cpu_s / agent.age_s) * 100 : 0;
+}
+
+// The log
+
+export interface LogLine {
+  /** '' where the line has none. */
+  at: string;
+  level: Level | '';
+  text: string;
+  /** The pairs after the message, as they stand. */
+  rest: string;
+}
+
+/** A line as the host's log has it: time=… level=… msg=… and pairs. Another line is its own text. */
+export function parseLine(line: string): LogLine {
+  const match = /^time=(\S+) level=([A-Za-z]+)\S* msg=("(?:[^"\\]|\\.)*"|\S*)\s*(.*)$/s.exec(line);
+  if (!match) return { at: '', level: '', text: line, rest: '' };
+  const [, at, level, message, rest] = match as unknown as [string, string, string, string, string];
+  const known = level.toLowerCase() as Level;
+  return { at, level: LEVELS.includes(known) ? known : '', text: unquote(message), rest };
+}
+
+function unquote(text: string): string {
+  if (!text.startsWith('"')) return text;
+  try {
+    return JSON.parse(text) as string;
+  } catch {
+    // Go quotes more than JSON does.
+    return text.slice(1, -1);
+  }
+}
+
+// Lives
+
+export interface LifeWords {
+  /** One word, under its mark. */
+  mark: string;
+  text: string;
+  bad: boolean;
+}
+
+/** How a life ended; next is the life that came after it. */
+export function endOf(life: Life, next?: Life): LifeWords {
+  const because = life.reason ? `, ${life.reason.charAt(0).toLowerCase()}${life.reason.slice(1)}` : '';
+  switch (life.how) {
+    case 'asked':
+      return { mark: 'stopped', text: `Stopped${because}`, bad: false };
+    case 'restart':
+      return { mark: 'restart', text: `Restarted in place${because}`, bad: false };
+    case 'upgrade': {
+      const to = next && next.version !== life.version ? `, ${life.version} to ${next.version}` : because;
+      return { mark: 'upgrade', text: `Upgrade${to}`, bad: false };
+    }
+    case 'reboot':
+      return { mark: 'reboot', text: `The machine was started anew${because}`, bad: false };
+    case 'crash':
+      return { mark: 'crash', text: `Crashed${because}`, bad: true };
+    case 'killed':
+      return { mark: 'killed', text: `Killed${because}`, bad: true };
+    case 'probe':
+      return { mark: 'probe', text: `Found itself deaf and ended itself${because}`, bad: true };
+    case 'failed':
+      return { mark: 'failed', text: life.served ? `Could not go on${because}` : `Did not start${because}`, bad: true };
+    default:
+      return { mark: life.how, text: `Ended: ${life.how}${because}`, bad: true };
+  }
+}
+
+export interface Bar {
+  /** Shares of the width, in percent. */
+  left: number;
+  width: number;
+}
+
+export interface Mark {
+  at: number;
+  left: number;
+  bad: boolean;
+  /** '' where there is no room for it. */
+  label: string;
+}
+
+const DAY = 86_400_000;
+
+/** The lives as bars on one line of time, and a mark at each start after an end. Lives are oldest first, the last one goes on. */
+export function timeline(lives: Life[], now: number, days = 30, room = 9): { from: number; bars: Bar[]; marks: Mark[] } {
+  const oldest = lives[0] ? Date.parse(lives[0].started) : now - DAY;
+  const from = Math.max(now - days * DAY, Math.min(oldest, now - 3_600_000));
+  const share = (at: number) => Math.min(100, Math.max(0, ((at - from) / (now - from)) * 100));
+  const bars: Bar[] = [];
+  const marks: Mark[] = [];
+  lives.forEach((life, i) => {
+    const end = i === lives.length - 1 ? now : Date.parse(life.ended);
+    if (end < from) return;
+    const left = share(Date.parse(life.started));
+    bars.push({ left, width: Math.max(0.2, share(end) - left) });
+    const next = lives[i + 1];
+    if (!next) return;
+    const { mark, bad } = endOf(life, next);
+    marks.push({ at: Date.parse(next.started), left: share(Date.parse(next.started)), bad, label: mark });
+  });
+  // The bad ones have their names first, then the latest.
+  const named: Mark[] = [];
+  for (const mark of [...marks].sort((a, b) => Number(b.bad) - Number(a.bad) || b.at - a.at)) {
+    if (named.every((other) => Math.abs(other.left - mark.left) >= room)) named.push(mark);
+    else mark.label = '';
+  }
+  return { from, bars, marks };
+}
+
+/** Starts within the last day, for the chart of restarts. */
+export function restartsSince(lives: Life[], from: number): { at: number; bad: boolean }[] {
+  return lives.slice(1).flatMap((life, i) => {
+    const at = Date.parse(life.started);
+    return at >= from ? [{ at, bad: endOf(lives[i]!, life).bad }] : [];
+  });
+}
+
+/** How often there was something until each time: a line of steps. */
+export function countingUp(marks: { at: number }[], from: number, to: number): Point[] {
+  const points: Point[] = [{ at: from, value: 0 }];
+  marks.forEach((mark, i) => points.push({ at: mark.at, value: i + 1 }));
+  points.push({ at: to, value: marks.length });
+  return points;
+}
+
+/** A kind of descriptor, as people call it. */
+export function kindName(kind: string): string {
+  const names: Record<string, string> = {
+    socket: 'Connections and sockets',
+    sqlite: 'Database files',
+    pipe: 'Pipes',
+    pty: 'Terminals',
+    file: 'Files',
+    device: 'Devices',
+    event: 'Event queues of the system',
+  };
+  return names[kind] ?? kind.charAt(0).toUpperCase() + kind.slice(1);
+}

@@ -1,0 +1,46 @@
+// How the host is, for the banner and the foot of the sidebar: looked at while the page is visible.
+
+import { get, Problem } from '../lib/api';
+import type { Health } from '../lib/host';
+import { whileVisible } from '../lib/refresh';
+import type { Me } from '../lib/types';
+
+const EVERY = 15_000;
+
+export class HealthWatch {
+  health = $state.raw<Health | null>(null);
+  /** Why the host is in safe mode, or ''. */
+  safe = $state('');
+  private stop: (() => void) | undefined;
+
+  start(safe = ''): void {
+    this.stop?.();
+    this.safe = safe;
+    this.stop = whileVisible(() => this.look(), EVERY);
+  }
+
+  end(): void {
+    this.stop?.();
+    this.stop = undefined;
+    this.health = null;
+    this.safe = '';
+  }
+
+  /** Asks once. deep also has the host read and write, as a person would. */
+  async look(deep = false): Promise<void> {
+    const [health, me] = await Promise.allSettled([askHealth(deep), get<Me>('/api/v1/me')]);
+    // That nobody answers is the stream's to say; what was known stays.
+    if (health.status === 'fulfilled') this.health = health.value;
+    if (me.status === 'fulfilled') this.safe = me.value.safe_mode ?? '';
+  }
+}
+
+async function askHealth(deep: boolean): Promise<Health> {
+  try {
+    return await get<Health>(deep ? '/health?deep=1' : '/health');
+  } catch (error) {
+    // 503 is an answer too: it says what is failing.
+    if (error instanceof Problem && typeof error.body.status === 'string' && error.status === 503) return error.body as unknown as Health;
+    throw error;
+  }
+}

@@ -61,7 +61,7 @@ func (c *core) stayAwake(ctx context.Context, server *httpapi.Server) error {
 	return errors.Join(group.Wait(), guard.Close())
 }
 
-// well is what the supervisor's watchdog is fed by: an answer of the public
+// well is what a version on trial has to pass: an answer of the public
 // listener, to which the list of sessions could be read.
 func (h *host) well(ctx context.Context) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.URL()+"/health?deep=1", nil)

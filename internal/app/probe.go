@@ -198,7 +198,7 @@ func (h *host) beginAnew(log *slog.Logger) {
 		args[i] = strings.Replace(args[i], told.Addr, h.addr, 1)
 	}
 	env := append(os.Environ(), againVar+"=1")
-	err := syscall.Exec(told.Exe, args, env)
+	err := syscall.Exec(told.Exe, args, env) //nolint:gosec // our own binary and arguments
 	log.Error("start anew", "err", err)
 }
 

@@ -220,7 +220,7 @@ func (w *Watcher) judge(v verdict) {
 
 // say logs without waiting: the log may be what is stuck.
 func (w *Watcher) say(level slog.Level, text string, args ...any) {
-	go w.Log.Log(context.Background(), level, text, args...)
+	go w.Log.Log(context.Background(), level, text, args...) //nolint:sloglint // constants of this file
 }
 
 // launchWrite begins a write unless one is under way still.

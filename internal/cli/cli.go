@@ -109,6 +109,8 @@ type grammar struct {
 	Fds      fdsCmd      `cmd:"" group:"host" help:"Count the descriptors of the host, or of any process."`
 	Watch    watchCmd    `cmd:"" group:"host" help:"Guard another server: tell, or act, when it leaks or is deaf."`
 	Verify   verifyCmd   `cmd:"" group:"host" help:"Check that what pages show equals the log."`
+	Backup   backupCmd   `cmd:"" group:"host" help:"Make a backup, also while the host runs."`
+	Restore  restoreCmd  `cmd:"" group:"host" help:"Put a backup in the place of the state."`
 	Link     linkCmd     `cmd:"" group:"logins" help:"Print a one-time link that logs a browser in."`
 	Token    tokenCmd    `cmd:"" group:"logins" help:"Make, list and revoke tokens for scripts."`
 	Password passwordCmd `cmd:"" group:"logins" help:"Set or remove the password."`

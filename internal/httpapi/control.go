@@ -233,6 +233,7 @@ func NewControl(s *Server, h Host) http.Handler {
 		return nil, err
 	})
 	mux.HandleFunc("POST /control/verify", func(w http.ResponseWriter, r *http.Request) { s.verify(w, r, h) })
+	mux.HandleFunc("POST /control/copy", s.copyDatabase)
 
 	// Limits of its own: a host that is full must still be stopped by its owner.
 	return s.outer(s.admit(newGates(s.cfg.Limits), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -23,6 +23,7 @@ type Store interface {
 	Blob(ctx context.Context, id string) ([]byte, error)
 	PutAttachment(ctx context.Context, name, mime string, data []byte) (id string, err error)
 	Attachment(ctx context.Context, id string) (store.Attachment, error)
+	Copier
 }
 
 var _ Store = (*store.Store)(nil)

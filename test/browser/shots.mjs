@@ -191,7 +191,16 @@ const scenes = {
     }, world.user);
   },
   settings: (person) => person.page.goto(`${person.world.base}/settings`),
-  host: (person) => person.page.goto(`${person.world.base}/host`),
+  // A host that was killed once and has an agent at work.
+  host: async (person) => {
+    await person.world.kill();
+    await person.world.start();
+    await run(person, story('sleep 30s'));
+    await until('its last words', async () => (await person.shown()).includes('limit of 30 s'));
+    await person.page.goto(`${person.world.base}/host`);
+    await person.page.getByRole('button', { name: /^End Script/ }).waitFor();
+    await person.page.getByRole('cell', { name: /^Killed/ }).waitFor();
+  },
 };
 
 mkdirSync(out, { recursive: true });

@@ -27,7 +27,7 @@ describe('lines', () => {
   it('have a gap where nothing is known, and where the host was down', () => {
     expect(linePath(points(0, 0, null, 0, 0), frame)).toBe('M0 76L75 76M225 76L300 76');
     const down = [0, 1, 2, 3, 60, 61].map((minute) => ({ at: minute * MIN, value: 1 }));
-    expect(gapOf(down)).toBe(4 * MIN);
+    expect(gapOf(down)).toBe(3 * MIN);
     expect(runsOf(down).map((run) => run.length)).toEqual([4, 2]);
   });
 

@@ -18,7 +18,7 @@ export interface Frame {
 }
 
 /** Points further apart than this many usual distances have a gap between them. */
-const GAP = 4;
+const GAP = 3;
 
 /** The value at a chart's upper edge: some air above the highest, and a flat line does not fill the chart. */
 export function topOf(series: Point[][], least = 1): number {

@@ -53,7 +53,7 @@ func classOf(r *http.Request) class {
 
 // isAPI tells the routes of programs from those of the page.
 func isAPI(path string) bool {
-	return path == "/health" || path == "/api" || strings.HasPrefix(path, "/api/") || strings.HasPrefix(path, "/control/")
+	return path == "/health" || path == "/metrics" || path == "/api" || strings.HasPrefix(path, "/api/") || strings.HasPrefix(path, "/control/")
 }
 
 // ownProbes is far more than the host sends before it judges itself.
@@ -164,16 +164,19 @@ func (s *Server) outer(next http.Handler) http.Handler {
 		ctx := context.WithValue(context.WithValue(r.Context(), keyInstance, instance), keyRequest, r)
 		r = r.WithContext(ctx)
 		a := &answer{ResponseWriter: w}
+		began := time.Now()
 		// Always, so that no answer meets the deadline of the one before it.
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.cfg.WriteTimeout + bodyTimeout))
 		defer func() {
 			v := recover()
 			if v == nil {
+				s.metrics.ended(classOf(r), a.status, time.Since(began))
 				return
 			}
 			if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 				panic(v)
 			}
+			s.metrics.ended(classOf(r), http.StatusInternalServerError, time.Since(began))
 			s.log.Error("panic in request", "instance", instance, "method", r.Method, "path", r.URL.Path, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 			if a.begun {
 				// Cut the connection: half an answer must not look whole.

@@ -75,6 +75,7 @@ func (s *Server) routes() http.Handler {
 		w.Header().Set("Content-Type", "application/vnd.oai.openapi+json;version=3.1")
 		w.Write(text)
 	})
+	mux.Handle("GET /metrics", s.metrics.handler)
 	mux.HandleFunc("GET /problems/{code}", func(w http.ResponseWriter, r *http.Request) { explain(w, r, r.PathValue("code")) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !isAPI(r.URL.Path) && !strings.HasPrefix(r.URL.Path, "/problems/") {

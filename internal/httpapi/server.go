@@ -112,6 +112,7 @@ type Server struct {
 	gates    gates
 	frames   frameCache
 	deep     deepProbe
+	metrics  *metrics
 	read     deepProbe // the same without a write, which a disk may hold up
 	requests atomic.Int64
 	answered atomic.Int64
@@ -150,6 +151,7 @@ func New(cfg Config) (*Server, error) {
 	s.Nudge()
 	s.gates = newGates(cfg.Limits)
 	s.page = newPage(cfg.Files)
+	s.metrics = newMetrics(s)
 	s.api = s.hold(s.relieve(s.routes()))
 	s.public = s.outer(s.secure(s.admit(s.gates, s.authenticate(s.api))))
 	return s, nil

@@ -1,0 +1,72 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-dev/holdfast/internal/ledger"
+)
+
+// promtool runs Prometheus' own tool, or skips.
+func promtool(t *testing.T, in string, args ...string) {
+	t.Helper()
+	path, err := exec.LookPath("promtool")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skipf("NOT TESTED: promtool is not here (in Debian: prometheus): %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Stdin = strings.NewReader(in)
+	if out, err := cmd.CombinedOutput(); err != nil || (len(out) > 0 && in != "") {
+		t.Errorf("promtool %v: %v\n%s", args, err, out)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	h := newHost(t, func(c *Config) {
+		c.Ledger = func(context.Context) (HostLedger, error) {
+			return HostLedger{
+				Available: true, Now: ledger.Sample{Observed: 17, Expected: 16, Limit: 256},
+				Agents: []ledger.AgentSample{{Agent: "tour", Descriptors: 5, RSS: 1000}, {Agent: "tour", Descriptors: 6, RSS: 2000}},
+			}, nil
+		}
+	})
+	if res, _ := h.do("GET", "/metrics", "", "Authorization", ""); res.StatusCode != http.StatusUnauthorized {
+		t.Errorf("without a login: %d", res.StatusCode)
+	}
+	h.do("GET", "/api/v1/sessions/none", "")
+	h.do("GET", "/api/v1/sessions", "")
+	res, body := h.do("GET", "/metrics", "")
+	if res.StatusCode != http.StatusOK {
+		t.Fatalf("%d %s", res.StatusCode, body)
+	}
+	for _, line := range []string{
+		`holdfast_http_requests_total{class="api",code="2xx"} 1`,
+		`holdfast_http_requests_total{class="api",code="4xx"} 2`,
+		`holdfast_http_request_duration_seconds_count{class="api"} 3`,
+		`holdfast_descriptors_observed 17`,
+		`holdfast_agent_descriptors{agent="tour"} 11`,
+		`holdfast_health{status="ok"} 1`,
+		`holdfast_approvals_pending 0`,
+		`holdfast_http_requests_limit{class="stream"} `,
+	} {
+		if !strings.Contains(body, "\n"+line) {
+			t.Errorf("there is no %s in\n%s", line, body)
+		}
+	}
+	promtool(t, body, "check", "metrics")
+}
+
+func TestAlertRules(t *testing.T) {
+	promtool(t, "", "check", "rules", "../../docs/alerts.yml")
+	promtool(t, "", "test", "rules", "testdata/alerts_test.yml")
+}

@@ -133,6 +133,7 @@ func open(ctx context.Context, cfg *config.Config, log *slog.Logger, exe string,
 		Log:    log,
 	})
 	c.books = newBooks(c)
+	c.books.latency = c.latency
 	c.watchers = append(c.watchers, c.books.health)
 	return c, nil
 }

@@ -45,6 +45,7 @@ type books struct {
 	server   atomic.Pointer[httpapi.Server]
 	pressure atomic.Pointer[httpapi.Pressure]
 	others   func() []ledger.Owner // a test's own; nil: none
+	latency  func() time.Duration  // of the last look of the host at itself; nil: it does not look
 
 	mu       sync.Mutex
 	watch    ledger.Watch
@@ -146,6 +147,9 @@ func (b *books) sample(list func(pid int) ([]proc.Descriptor, error)) (ledger.Sa
 	if info, err := proc.Lookup(os.Getpid()); err == nil {
 		g.RSS = info.RSS
 	}
+	if b.latency != nil {
+		g.ProbeMS = float64(b.latency().Microseconds()) / 1000
+	}
 	return s, g, err
 }
 
@@ -209,7 +213,7 @@ func (b *books) turn(ctx context.Context, dump func(string) (string, error)) flo
 	judged, replace := ledger.JudgeAgents(agents)
 	found = append(append(found, levels...), judged...)
 	b.last, b.gauges, b.agents, b.findings = s, g, agents, found
-	point := ledger.Point{At: s.At, Expected: s.Expected, Observed: s.Observed, RSS: g.RSS, Goroutines: g.Goroutines, WAL: g.WAL, Agents: len(agents)}
+	point := ledger.Point{At: s.At, Expected: s.Expected, Observed: s.Observed, RSS: g.RSS, Goroutines: g.Goroutines, WAL: g.WAL, Agents: len(agents), ProbeMS: g.ProbeMS}
 	for _, a := range agents {
 		point.AgentFDs += a.Descriptors
 		point.AgentRSS += a.RSS

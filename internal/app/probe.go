@@ -61,6 +61,16 @@ func (c *core) probed() httpapi.Health {
 	return h
 }
 
+// latency is how long the last probe that passed took; 0 where there was none.
+func (c *core) latency() time.Duration {
+	w := c.probe.Load()
+	if w == nil {
+		return 0
+	}
+	took, _ := w.Latency()
+	return took
+}
+
 const readProbe = "/health?deep=read"
 
 // askRead asks through the public listener, on a connection of its own, as

@@ -10,6 +10,8 @@ type Gauges struct {
 	GoroutinesExpected int   `json:"goroutines_expected"`
 	WAL                int64 `json:"wal" doc:"Bytes of the database's log that is not taken in yet"`
 	DiskFree           int64 `json:"disk_free" doc:"Bytes that may still be written beside the state folder; -1 where unknown"`
+
+	ProbeMS float64 `json:"probe_ms,omitempty" doc:"How long the host's last look at itself took; absent where it has not looked"`
 }
 
 const (

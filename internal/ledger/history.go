@@ -15,13 +15,14 @@ type Point struct {
 	AgentFDs   int       `json:"agent_descriptors"`
 	AgentRSS   int64     `json:"agent_rss"`
 	Streams    int       `json:"streams"`
+	ProbeMS    float64   `json:"probe_ms,omitempty" doc:"How long the host's last look at itself took; absent where it has not looked"`
 }
 
 func (p Point) with(o Point) Point {
 	return Point{
 		At: p.At, Expected: max(p.Expected, o.Expected), Observed: max(p.Observed, o.Observed), RSS: max(p.RSS, o.RSS),
 		Goroutines: max(p.Goroutines, o.Goroutines), WAL: max(p.WAL, o.WAL), Agents: max(p.Agents, o.Agents),
-		AgentFDs: max(p.AgentFDs, o.AgentFDs), AgentRSS: max(p.AgentRSS, o.AgentRSS), Streams: max(p.Streams, o.Streams),
+		AgentFDs: max(p.AgentFDs, o.AgentFDs), AgentRSS: max(p.AgentRSS, o.AgentRSS), Streams: max(p.Streams, o.Streams), ProbeMS: max(p.ProbeMS, o.ProbeMS),
 	}
 }
 

@@ -145,7 +145,7 @@ export function hostRoutes({ sessions, state }) {
             { kind: 'sqlite', expected: 12, observed: 12 + observed - 33, top: [{ kind: 'sqlite', target: '/home/ada/.holdfast/state.db', count: 4 + observed - 33 }, { kind: 'sqlite', target: '/home/ada/.holdfast/state.db-wal', count: 4 }, { kind: 'sqlite', target: '/home/ada/.holdfast/state.db-shm', count: 4 }] },
           ],
         },
-        gauges: { rss: 41e6, rss_budget: 256e6, goroutines: 84, goroutines_expected: 90, wal: 2.4e6, disk_free: 214e9 },
+        gauges: { rss: 41e6, rss_budget: 256e6, goroutines: 84, goroutines_expected: 90, wal: 2.4e6, disk_free: 214e9, probe_ms: 2.8 },
         findings: [],
         classes: [{ class: 'api', now: 1, bound: 64 }, { class: 'stream', now: 4, bound: 256 }],
         agents: agents(),

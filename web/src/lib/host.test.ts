@@ -1,10 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import {
   advice,
+  axisOf,
   countingUp,
   cpuShare,
   endOf,
   headline,
+  historyOf,
   inShort,
   latency,
   parseLine,
@@ -158,5 +160,32 @@ describe('lives', () => {
     const starts = restartsSince(lives, NOW - DAY);
     expect(starts).toEqual([{ at: NOW - 5 * HOUR, bad: true }]);
     expect(countingUp(starts, NOW - DAY, NOW).map((point) => point.value)).toEqual([0, 1, 1]);
+  });
+});
+
+describe('the axis of time', () => {
+  it('is a day, and shorter while the host is young', () => {
+    expect([1, 599_000, 601_000, 2 * HOUR, 20 * HOUR, 90 * DAY].map((age) => axisOf(NOW - age, NOW).ago)).toEqual([
+      '10 min ago',
+      '10 min ago',
+      '1 h ago',
+      '6 h ago',
+      '24 h ago',
+      '24 h ago',
+    ]);
+    expect(axisOf(0, NOW).from).toBe(NOW - DAY);
+  });
+  it('ends with what is now', () => {
+    const at = (ms: number) => new Date(ms).toISOString();
+    const ledger = {
+      now: { at: at(NOW), expected: 30, observed: 33 },
+      gauges: { rss: 5, wal: 6, probe_ms: 3 },
+      agents: [{ rss: 7 }, { rss: 8 }],
+      classes: [{ class: 'stream', now: 2, bound: 256 }],
+      history: [{ at: at(NOW - 9000), agents: 0, probe_ms: 3 }],
+    } as unknown as Ledger;
+    expect(historyOf(ledger).at(-1)).toEqual({ at: at(NOW), expected: 30, observed: 33, rss: 5, wal: 6, agents: 2, agent_rss: 15, streams: 2, probe_ms: 3 });
+    expect(historyOf({ ...ledger, history: [{ at: at(NOW) }] as Ledger['history'] })).toHaveLength(1);
+    expect(historyOf(null)).toEqual([]);
   });
 });

@@ -101,7 +101,7 @@ export interface Ledger {
     owners?: Owner[] | null;
     kinds?: Kind[] | null;
   };
-  gauges: { rss: number; rss_budget: number; goroutines: number; wal: number; disk_free: number };
+  gauges: { rss: number; rss_budget: number; goroutines: number; wal: number; disk_free: number; probe_ms?: number };
   findings?: { code: string; subject?: string; text: string }[] | null;
   classes?: { class: string; now: number; bound: number }[] | null;
   agents?: LiveAgent[] | null;
@@ -116,6 +116,8 @@ export interface LogPage {
   /** Oldest first. */
   lines: string[];
 }
+
+const DAY = 86_400_000;
 
 // Sizes and spans
 
@@ -233,6 +235,38 @@ export function summary(ledger: Ledger): string {
   return `${files}, and ${live}.`;
 }
 
+/** The history with what is now at its end: the last sample may be older. */
+export function historyOf(ledger: Ledger | null): Moment[] {
+  if (!ledger) return [];
+  const history = ledger.history ?? [];
+  const last = history.at(-1);
+  const agents = ledger.agents ?? [];
+  const now: Moment = {
+    at: ledger.now.at,
+    expected: ledger.now.expected,
+    observed: ledger.now.observed,
+    rss: ledger.gauges.rss,
+    wal: ledger.gauges.wal,
+    agents: agents.length,
+    agent_rss: agents.reduce((sum, agent) => sum + agent.rss, 0),
+    streams: ledger.classes?.find((each) => each.class === 'stream')?.now ?? last?.streams ?? 0,
+    ...(ledger.gauges.probe_ms !== undefined && { probe_ms: ledger.gauges.probe_ms }),
+  };
+  return last && Date.parse(last.at) >= Date.parse(now.at) ? history : [...history, now];
+}
+
+/** How far back the charts go: a day, and less where the host has not been there so long. */
+export function axisOf(oldest: number, now: number): { from: number; ago: string; words: string } {
+  const steps: [number, string, string][] = [
+    [600_000, '10 min ago', '10 minutes'],
+    [3_600_000, '1 h ago', 'hour'],
+    [6 * 3_600_000, '6 h ago', '6 hours'],
+    [DAY, '24 h ago', '24 hours'],
+  ];
+  const [length, ago, words] = steps.find(([most]) => now - oldest <= most) ?? steps.at(-1)!;
+  return { from: now - length, ago, words };
+}
+
 /** One line of history as points. */
 export function pointsOf(history: Moment[], value: (moment: Moment) => number | undefined): Point[] {
   return history.map((moment) => ({ at: Date.parse(moment.at), value: value(moment) ?? null }));
@@ -324,12 +358,10 @@ export interface Mark {
   label: string;
 }
 
-const DAY = 86_400_000;
-
 /** The lives as bars on one line of time, and a mark at each start after an end. Lives are oldest first, the last one goes on. */
 export function timeline(lives: Life[], now: number, days = 30, room = 9): { from: number; bars: Bar[]; marks: Mark[] } {
   const oldest = lives[0] ? Date.parse(lives[0].started) : now - DAY;
-  const from = Math.max(now - days * DAY, Math.min(oldest, now - 3_600_000));
+  const from = Math.max(now - days * DAY, Math.min(oldest, now - 600_000));
   const share = (at: number) => Math.min(100, Math.max(0, ((at - from) / (now - from)) * 100));
   const bars: Bar[] = [];
   const marks: Mark[] = [];

@@ -29,7 +29,7 @@ function history(agents) {
       wal: Math.round(2.4e6 + 1.2e6 * Math.abs(Math.sin(i / 9))),
       agents: live,
       agent_descriptors: live * 34,
-      agent_rss: Math.round(live * 11e6 + noise(i + 7, 3e5)),
+      agent_rss: Math.round(live * 209e6 + noise(i + 7, 3e5)),
       streams: i < 66 ? 0 : i < 90 ? 1 : i < 120 ? 2 : i < 250 ? 3 : 4,
       probe_ms: Math.round((3 + noise(i, 0.8) + (i === 135 ? 9 : i === 212 ? 4 : 0)) * 10) / 10,
     });

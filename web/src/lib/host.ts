@@ -163,7 +163,7 @@ export function sinceWhen(at: string, now: number): string {
 /** What a person can do about a problem that the host names, or ''. */
 export function advice(problem: string): string {
   const rules: [RegExp, string][] = [
-    [/safe mode/i, 'Look at the lives below for what ended it. When that is mended, run holdfast restart.'],
+    [/safe mode/i, 'Look at the lives below for what ended it. When that is mended, end the safe mode above.'],
     [/disk|space|writes/i, 'Free space on the disk, or look whether it is slow. A restart does not mend it.'],
     [/descriptor|open files|leak/i, 'Open files below says who holds them. If it is an agent, end it; its session stays.'],
     [/memory/i, 'Look which agent below takes it, and end that one; its session stays.'],

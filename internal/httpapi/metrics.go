@@ -150,6 +150,9 @@ func (f *facts) ledger(ctx context.Context, gauge func(name, help string, v floa
 	if l.Gauges.DiskFree >= 0 {
 		gauge("disk_free_bytes", "Bytes that may still be written beside the state folder.", float64(l.Gauges.DiskFree))
 	}
+	if l.Gauges.ProbeMS > 0 {
+		gauge("probe_duration_seconds", "How long the host's last look at itself through its public listener took.", l.Gauges.ProbeMS/1000)
+	}
 	descriptors, memory := map[string]int{}, map[string]int64{}
 	for _, a := range l.Agents {
 		descriptors[a.Agent] += a.Descriptors

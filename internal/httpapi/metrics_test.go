@@ -2,9 +2,11 @@ package httpapi
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -69,4 +71,55 @@ func TestMetrics(t *testing.T) {
 func TestAlertRules(t *testing.T) {
 	promtool(t, "", "check", "rules", "../../docs/alerts.yml")
 	promtool(t, "", "test", "rules", "testdata/alerts_test.yml")
+}
+
+// TestDashboard holds the dashboard's queries against what there is to query:
+// a metric that was renamed leaves an empty panel that nobody notices.
+func TestDashboard(t *testing.T) {
+	data, err := os.ReadFile("../../docs/grafana.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var board struct {
+		Panels []struct {
+			Title   string
+			Targets []struct{ Expr string }
+		}
+	}
+	if err := json.Unmarshal(data, &board); err != nil {
+		t.Fatal(err)
+	}
+	h := newHost(t, func(c *Config) {
+		c.Ledger = func(context.Context) (HostLedger, error) {
+			return HostLedger{
+				Available: true, Now: ledger.Sample{Observed: 17, Expected: 16, Limit: 256},
+				Gauges: ledger.Gauges{ProbeMS: 12},
+				Agents: []ledger.AgentSample{{Agent: "tour", Descriptors: 5, RSS: 1000}},
+			}, nil
+		}
+	})
+	h.do("GET", "/api/v1/sessions", "")
+	_, body := h.do("GET", "/metrics", "")
+	// What the fake host has none of, and the real one has.
+	body += "\nholdfast_lives_ended holdfast_sessions holdfast_database_bytes holdfast_database_wal_bytes"
+	name := regexp.MustCompile(`\b(holdfast|process|go)_[a-z_]+`)
+	if len(board.Panels) < 10 {
+		t.Errorf("only %d panels", len(board.Panels))
+	}
+	for _, p := range board.Panels {
+		if len(p.Targets) == 0 {
+			t.Errorf("%s asks for nothing", p.Title)
+		}
+		for _, target := range p.Targets {
+			names := name.FindAllString(target.Expr, -1)
+			if len(names) == 0 {
+				t.Errorf("%s: no metric in %s", p.Title, target.Expr)
+			}
+			for _, n := range names {
+				if !strings.Contains(body, n) {
+					t.Errorf("%s: there is no metric %s", p.Title, n)
+				}
+			}
+		}
+	}
 }

@@ -180,7 +180,15 @@ func (c *core) server(addr string) (*httpapi.Server, error) {
 // Serve is the host: it returns when it was asked to stop (nil) or cannot go
 // on. Asked to restart, it does not return: another program is here then, with
 // the same pid, listener and lock.
-func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err error) {
+func Serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) error {
+	err := serve(ctx, cfg, o)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil // asked to stop before it had begun to serve
+	}
+	return err
+}
+
+func serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err error) {
 	started := time.Now()
 	in, err := handoff.Take()
 	if err != nil {

@@ -101,6 +101,14 @@ func (s *syncBuffer) String() string {
 	return s.b.String()
 }
 
+// long leaves a test out of the quick run; `make check` has all of them.
+func long(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("left out by -short")
+	}
+}
+
 // agentEnv is the environment of the scripted agent of a world.
 type agentEnv map[string]string
 

@@ -52,6 +52,7 @@ func olderHost(t *testing.T) string {
 // under this version, and this version's keepers under the earlier one, in the
 // middle of an answer.
 func TestOldKeeperNewHost(t *testing.T) {
+	long(t)
 	t.Parallel()
 	old := olderHost(t)
 	for name, bin := range map[string][2]string{"upgrade": {old, bins.host}, "downgrade": {bins.host, old}} {

@@ -184,12 +184,12 @@ func TestDiagnosisOnDemand(t *testing.T) {
 func TestTermDuringRestart(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil, "")
-	for i := range 14 {
+	for i := range 24 {
 		w.start()
 		if err := w.host.Process.Signal(syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Duration(i) * 2 * time.Millisecond)
+		time.Sleep(time.Duration(i) * 1500 * time.Microsecond)
 		if err := w.host.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}
@@ -209,6 +209,7 @@ func TestTermDuringRestart(t *testing.T) {
 // TestStopHasALimit: a host whose stop is stuck ends all the same, as it was
 // asked to, and leaves what it was doing.
 func TestStopHasALimit(t *testing.T) {
+	long(t)
 	t.Parallel()
 	w := newWorld(t, nil, "")
 	w.start("host.close=sleep60000")

@@ -144,6 +144,7 @@ func TestUpgrade(t *testing.T) {
 // TestUpgradeFails: a new version that does not prove itself gives way to the
 // old one, in the same process, and nothing is lost.
 func TestUpgradeFails(t *testing.T) {
+	long(t)
 	t.Parallel()
 	for name, points := range map[string][]string{
 		"its probe does not pass": {"trial_ms:=1500", "trial.probe=sleep2500@1"},
@@ -194,6 +195,7 @@ func TestUpgradeFails(t *testing.T) {
 // TestUpgradeDies: a new version that is killed during its trial is followed
 // by the old one when the supervisor starts the service again.
 func TestUpgradeDies(t *testing.T) {
+	long(t)
 	t.Parallel()
 	w, from := upgradeWorld(t, "trial.begin=kill@1", "next_schema:=CREATE TABLE future (x TEXT) STRICT", "writer_min:=2")
 	w.start()

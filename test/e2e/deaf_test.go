@@ -234,13 +234,15 @@ func TestBusyHost(t *testing.T) {
 	w := newWorld(t, nil, "")
 	w.args = []string{superviseFlag}
 	w.env = append(w.env, "GOMAXPROCS=1")
-	w.start("probe_ms:=200", "store.commit.before=slow50@40", "store.read=slow450@200")
+	// A read takes so long that two misses come before its late answer, as near to
+	// the third as a loaded machine allows.
+	w.start("probe_ms:=400", "store.commit.before=slow50@40", "store.read=slow700@200")
 	s := w.newSession()
 	text, want := stream(100, "20ms", 11)
 	a := w.send(s.ID, text)
 	var served, refused atomic.Int64
 	var group sync.WaitGroup
-	end := time.Now().Add(6 * time.Second)
+	end := time.Now().Add(9 * time.Second)
 	for range 200 {
 		group.Go(func() {
 			client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}

@@ -2,8 +2,6 @@ package proc
 
 import (
 	"bytes"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"syscall"
 	"unsafe"
@@ -14,31 +12,8 @@ import (
 // Args returns the arguments of the process, its name first. A process may
 // have overwritten them.
 func Args(pid int) ([]string, error) {
-	raw, err := unix.SysctlRaw("kern.procargs2", pid)
-	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) {
-		return nil, ErrGone
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read arguments of process %d: %w", pid, err)
-	}
-	if len(raw) < 4 {
-		return nil, nil
-	}
-	// The layout: argc, the path, zero padding, argc arguments, the environment.
-	argc := int(binary.NativeEndian.Uint32(raw))
-	rest := raw[4:]
-	i := bytes.IndexByte(rest, 0)
-	if i < 0 {
-		return nil, nil
-	}
-	rest = bytes.TrimLeft(rest[i:], "\x00")
-	var args []string
-	for len(args) < argc && len(rest) > 0 {
-		word, after, _ := bytes.Cut(rest, []byte{0})
-		args = append(args, string(word))
-		rest = after
-	}
-	return args, nil
+	args, _, err := procArgs(pid)
+	return args, err
 }
 
 // Cwd returns the working folder of the process. Only its own user and root

@@ -66,36 +66,43 @@ func All() ([]Info, error) {
 // Apple's restricted programs (/bin/sh, sleep) the kernel hides it, even from
 // root: the result is empty.
 func Environ(pid int) ([]string, error) {
+	_, env, err := procArgs(pid)
+	return env, err
+}
+
+// procArgs returns the arguments and the environment of the process.
+func procArgs(pid int) (args, env []string, err error) {
 	raw, err := unix.SysctlRaw("kern.procargs2", pid)
 	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) {
-		return nil, ErrGone
+		return nil, nil, ErrGone
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read environment of process %d: %w", pid, err)
+		return nil, nil, fmt.Errorf("read arguments and environment of process %d: %w", pid, err)
 	}
 	if len(raw) < 4 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	// The layout: argc, the path, zero padding, argc arguments, the environment.
 	argc := int(binary.NativeEndian.Uint32(raw))
 	rest := raw[4:]
 	i := bytes.IndexByte(rest, 0)
 	if i < 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	rest = bytes.TrimLeft(rest[i:], "\x00")
-	var env []string
-	for n := 0; len(rest) > 0; n++ {
+	for len(rest) > 0 {
 		word, after, _ := bytes.Cut(rest, []byte{0})
-		if n >= argc {
-			if len(word) == 0 {
-				break
-			}
+		switch {
+		case len(args) < argc:
+			args = append(args, string(word))
+		case len(word) == 0:
+			return args, env, nil
+		default:
 			env = append(env, string(word))
 		}
 		rest = after
 	}
-	return env, nil
+	return args, env, nil
 }
 
 // Descriptors lists what the process has open, without targets. Of this

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"sync"
 	"time"
 
@@ -65,16 +64,9 @@ func ending(life *probe.Recorder, log *slog.Logger, how, reason, file string) {
 // beatEvery is how often the record notes that this life goes on.
 const beatEvery = 15 * time.Second
 
-func beatTime() time.Duration {
-	if ms, err := strconv.Atoi(failpoint.Value("beat_ms")); err == nil {
-		return time.Duration(ms) * time.Millisecond
-	}
-	return beatEvery
-}
-
 // beat keeps the peaks of this life true, and its record.
 func (h *host) beat(ctx context.Context) error {
-	tick := time.NewTicker(beatTime())
+	tick := time.NewTicker(failpoint.Millis("beat_ms", beatEvery))
 	defer tick.Stop()
 	for {
 		failpoint.Hit("host.beat")

@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -41,9 +40,8 @@ func (c *core) watcher(h *host, server *httpapi.Server, deaf func(string)) *prob
 		DiskName: probe.DiskOf(c.cfg.Home), Every: probe.Every, Budget: probe.Budget, Log: c.log,
 		Patient: c.safe.text() != "",
 	}
-	if ms, err := strconv.Atoi(failpoint.Value("probe_ms")); err == nil {
-		w.Every = time.Duration(ms) * time.Millisecond
-		w.Budget = w.Every / 2
+	if every := failpoint.Millis("probe_ms", 0); every > 0 {
+		w.Every, w.Budget = every, every/2
 	}
 	return w
 }
@@ -76,23 +74,44 @@ const readProbe = "/health?deep=read"
 // askRead asks through the public listener, on a connection of its own, as
 // somebody does who comes anew.
 func (h *host) askRead(ctx context.Context, key string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.URL()+readProbe, nil)
+	status, body, err := h.askListener(ctx, readProbe, key)
 	if err != nil {
-		return fmt.Errorf("ask the listener: %w", err)
+		return err
 	}
-	httpapi.SignProbe(req, key)
+	return readVerdict(status, body)
+}
+
+// well is what a version on trial has to pass: an answer of the public
+// listener, to which the list of sessions could be read.
+func (h *host) well(ctx context.Context) error {
+	status, _, err := h.askListener(ctx, "/health?deep=1", "")
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("ask for health: %d", status)
+	}
+	return err
+}
+
+// askListener asks the public listener on a connection of its own. With a key
+// the server knows the request for the host's own.
+func (h *host) askListener(ctx context.Context, path, key string) (status int, body []byte, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.URL()+path, nil)
+	if err != nil {
+		return 0, nil, fmt.Errorf("ask the listener: %w", err)
+	}
+	if key != "" {
+		httpapi.SignProbe(req, key)
+	}
 	// Not through a proxy of the environment: it would be probed, not we.
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
 	if err != nil {
-		return fmt.Errorf("ask the listener: %w", err)
+		return 0, nil, fmt.Errorf("ask the listener: %w", err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	if err != nil {
-		return fmt.Errorf("ask the listener: %w", err)
+	if body, err = io.ReadAll(io.LimitReader(resp.Body, 64<<10)); err != nil {
+		return 0, nil, fmt.Errorf("ask the listener: %w", err)
 	}
-	return readVerdict(resp.StatusCode, body)
+	return resp.StatusCode, body, nil
 }
 
 // readDirect asks the same without the listener.

@@ -2,7 +2,10 @@ package app
 
 import (
 	"context"
+	"os"
+	"time"
 
+	"github.com/holdfast-dev/holdfast/internal/cli"
 	"github.com/holdfast-dev/holdfast/internal/httpapi"
 )
 
@@ -27,4 +30,23 @@ func (h *host) onSignal(ctx context.Context, reload, dump <-chan struct{}) error
 			return nil
 		}
 	}
+}
+
+// hardStop is when a host that was asked to stop ends whatever still holds it.
+const hardStop = 8 * time.Second
+
+// endHard ends this process if Serve does not return in time after ctx ended.
+// What has been committed stays; agents stay with their keepers.
+func (h *host) endHard(ctx context.Context) (returned func()) {
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-done:
+		case <-time.After(hardStop):
+			path, err := h.dump("the host did not stop in time")
+			h.replace.log.Error("the host did not stop in time and is ended", "after", hardStop, "dump", path, "err", err)
+			os.Exit(cli.ExitOK) // as asked
+		}
+	})
+	return func() { stop(); close(done) }
 }

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/google/renameio/v2/maybe"
@@ -17,6 +16,7 @@ import (
 	"github.com/holdfast-dev/holdfast/internal/config"
 	"github.com/holdfast-dev/holdfast/internal/failpoint"
 	"github.com/holdfast-dev/holdfast/internal/handoff"
+	"github.com/holdfast-dev/holdfast/internal/release"
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
@@ -36,12 +36,7 @@ const (
 	trialLimit  = 45 * time.Second
 )
 
-func trialPatience() time.Duration {
-	if ms, err := strconv.Atoi(failpoint.Value("trial_ms")); err == nil {
-		return time.Duration(ms) * time.Millisecond
-	}
-	return trialLimit
-}
+func trialPatience() time.Duration { return failpoint.Millis("trial_ms", trialLimit) }
 
 func trialFile(home string) string { return filepath.Join(home, "upgrade.json") }
 
@@ -148,15 +143,9 @@ func (p *prover) probe(ctx context.Context) error {
 // beside it.
 func (p *prover) confirm() error {
 	t := p.told.Trial
-	previous := p.told.Exe + ".previous"
-	if err := os.Remove(previous); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("make room for the old binary: %w", err)
-	}
-	if err := os.Link(p.told.Exe, previous); err != nil {
-		return fmt.Errorf("keep the old binary: %w", err)
-	}
-	if err := os.Rename(t.Staged, p.told.Exe); err != nil {
-		return fmt.Errorf("put the new binary in place: %w", err)
+	previous, err := release.Install(t.Staged, p.told.Exe)
+	if err != nil {
+		return err
 	}
 	if err := endTrial(p.cfg.Home); err != nil {
 		p.log.Warn("remove the note of the trial", "err", err)

@@ -206,19 +206,9 @@ func (c *upgradeCmd) stage(ctx context.Context, exe string) (staged, version str
 // swap puts the new program in the old one's place while no host runs, which
 // could try it.
 func (c *upgradeCmd) swap(a *app, exe, staged, version string) error {
-	previous := exe + ".previous"
-	err := os.Remove(previous)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	if err == nil {
-		err = os.Link(exe, previous)
-	}
-	if err == nil {
-		err = os.Rename(staged, exe)
-	}
+	previous, err := release.Install(staged, exe)
 	if err != nil {
-		return errors.Join(failf("put the new version in place: %w", err), os.Remove(staged))
+		return errors.Join(failf("%w", err), os.Remove(staged))
 	}
 	a.notef("No host runs, so the new version could not be tried: %s is %s now, and the old one is kept as %s.\n", exe, version, previous)
 	return nil

@@ -115,5 +115,14 @@ func pause(action, kind string) {
 	time.Sleep(time.Duration(ms) * time.Millisecond)
 }
 
+// Millis returns what the environment sets for name, in milliseconds, or
+// otherwise.
+func Millis(name string, otherwise time.Duration) time.Duration {
+	if ms, err := strconv.Atoi(Value(name)); err == nil {
+		return time.Duration(ms) * time.Millisecond
+	}
+	return otherwise
+}
+
 // Value returns what the environment sets for name, or "".
 func Value(name string) string { return armed().values[name] }

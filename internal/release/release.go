@@ -2,7 +2,8 @@
 // SHA256SUMS lists, and that SHA256SUMS is what the maintainers signed. It
 // also takes the program out of an archive.
 //
-// It reads what it is given and nothing else: no network, no files.
+// It reads what it is given and nothing else: no network, and of files only the
+// two programs of Install.
 package release
 
 import (

@@ -68,7 +68,8 @@ type Manager struct {
 	live      map[string]*worker // sessions with an epoch, by session id: the cap counts these
 	inherited map[string]bool    // epochs that an earlier life of the host began
 	freed     chan struct{}      // closed and replaced when a place may have become free
-	held      chan struct{}      // closed when the hold ends; nil where nothing is held
+	holds     int
+	held      chan struct{} // closed when the last hold ends; nil where nothing is held
 }
 
 // NewManager returns a Manager that does nothing until Start.
@@ -135,15 +136,18 @@ func (m *Manager) Start(ctx context.Context) error {
 // from being trimmed, until release: what is stored meanwhile can be read again
 // by another program. What agents say goes on being read.
 func (m *Manager) Hold() (release func()) {
-	held := make(chan struct{})
 	m.mu.Lock()
-	m.held = held
-	m.mu.Unlock()
+	defer m.mu.Unlock()
+	if m.holds++; m.holds == 1 {
+		m.held = make(chan struct{})
+	}
 	return sync.OnceFunc(func() {
 		m.mu.Lock()
-		m.held = nil
-		m.mu.Unlock()
-		close(held)
+		defer m.mu.Unlock()
+		if m.holds--; m.holds == 0 {
+			close(m.held)
+			m.held = nil
+		}
 	})
 }
 

@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -213,7 +212,7 @@ func serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 		return err
 	}
 	// The folder is ours, and so is the log in it.
-	logFile, err := obs.OpenFile(filepath.Join(cfg.Logs(), "holdfast.log"))
+	logFile, err := obs.OpenFile(cfg.LogFile())
 	if err != nil {
 		log.Error("the log has no file", "err", err)
 	} else {

@@ -56,7 +56,7 @@ func (a *app) detach(ctx context.Context, cfg *config.Config, f hostFlags) error
 	cmd := exec.Command(exe, f.serveArgs(cfg)...)
 	cmd.Env, cmd.Dir, cmd.SysProcAttr = a.Env, "/", ownSession()
 	cmd.Stdout, cmd.Stderr = out, out
-	logEnd := size(logPath(cfg))
+	logEnd := size(cfg.LogFile())
 	if err := cmd.Start(); err != nil {
 		return failf("start the host: %w", err)
 	}
@@ -69,7 +69,7 @@ func (a *app) detach(ctx context.Context, cfg *config.Config, f hostFlags) error
 		return a.detached(ctx, cfg, h)
 	case errors.As(err, &died):
 		return &Error{Code: max(died.ExitCode(), ExitFailure), Msg: fmt.Sprintf("the host ended before it was healthy (%s).%s",
-			died, words(since(stderrPath(cfg), begin), since(logPath(cfg), logEnd)))}
+			died, words(since(stderrPath(cfg), begin), since(cfg.LogFile(), logEnd)))}
 	case ctx.Err() != nil:
 		// Nobody has been told of it yet.
 		_ = cmd.Process.Signal(os.Interrupt)
@@ -200,7 +200,7 @@ func (a *app) detached(ctx context.Context, cfg *config.Config, h doctor.Holder)
 	case link != "":
 		a.printf("\nNobody has logged in yet. This link logs a browser in, once:\n\n  %s\n\n", link)
 	}
-	a.printf("Log   %s (holdfast logs -f)\nStop  holdfast stop\n", logPath(cfg))
+	a.printf("Log   %s (holdfast logs -f)\nStop  holdfast stop\n", cfg.LogFile())
 	return nil
 }
 

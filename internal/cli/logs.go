@@ -8,11 +8,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
-	"github.com/holdfast-dev/holdfast/internal/config"
 	"github.com/holdfast-dev/holdfast/internal/obs"
 )
 
@@ -31,9 +29,6 @@ Examples:
   holdfast logs -f`
 }
 
-// logPath is the host's log.
-func logPath(cfg *config.Config) string { return filepath.Join(cfg.Logs(), "holdfast.log") }
-
 // Run prints the end of the host's log.
 func (c *logsCmd) Run(ctx context.Context, a *app) error {
 	if c.Lines < 0 {
@@ -43,7 +38,7 @@ func (c *logsCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	path := logPath(cfg)
+	path := cfg.LogFile()
 	t, err := openTail(path)
 	switch {
 	case errors.Is(err, fs.ErrPermission):

@@ -315,7 +315,7 @@ func (r *report) print(a *app, s *service) {
 		row(w, "It says", r.Says)
 	}
 	row(w, "Data", s.cfg.Home)
-	row(w, "Log", filepath.Join(s.cfg.Logs(), "holdfast.log"))
+	row(w, "Log", s.cfg.LogFile())
 	if r.Host == nil {
 		row(w, "Host", "none runs")
 	} else {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/internal/config"
 	"github.com/holdfast-dev/holdfast/internal/doctor"
+	"github.com/holdfast-dev/holdfast/internal/handoff"
 	"github.com/holdfast-dev/holdfast/internal/supervise"
 )
 
@@ -87,10 +88,6 @@ func (s setting) refuseDetach() error {
 	return &Error{Code: ExitNoRestart, Msg: fmt.Sprintf("--detach is refused: %s. %s. `holdfast up --why` tells what was seen", s.reason(), why)}
 }
 
-// handoffVar is set in a program that replaced the one before it in the same
-// process: its beginning is long over.
-const handoffVar = "HOLDFAST_HANDOFF"
-
 // Run runs a host with an interactive beginning.
 func (c *upCmd) Run(ctx context.Context, a *app) error {
 	s := c.setting(a)
@@ -112,7 +109,9 @@ func (c *upCmd) Run(ctx context.Context, a *app) error {
 	if !s.plain() && a.interactive() {
 		a.signals.tieToTerminal()
 	}
-	resumed := a.env(handoffVar) != ""
+	// A program that replaced the one before it in this process: the beginning
+	// is long over.
+	resumed := a.env(handoff.Var) != ""
 	if s.plain() || resumed {
 		o.Ready = a.announce
 		return a.Serve(ctx, cfg, o)
@@ -146,7 +145,7 @@ func (c *upCmd) greet(ctx context.Context, a *app, cfg *config.Config, r Ready) 
 		a.printf("\nThis link logs a browser in, once:\n\n  %s\n\nAnother one: holdfast link\n", r.Link)
 	}
 	if a.interactive() {
-		a.printf("Its log: %s\n", logPath(cfg))
+		a.printf("Its log: %s\n", cfg.LogFile())
 	}
 	a.printf("Ctrl-C stops the host.\n")
 	if !c.NoBrowser && a.interactive() && r.Link != "" {

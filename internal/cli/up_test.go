@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/holdfast-dev/holdfast/internal/config"
+	"github.com/holdfast-dev/holdfast/internal/handoff"
 	"github.com/holdfast-dev/holdfast/internal/proc"
 )
 
@@ -97,7 +98,7 @@ func TestUpWhyStartsNothing(t *testing.T) {
 // beginning.
 func TestUpResumed(t *testing.T) {
 	b := newBench(t)
-	b.p.Env = append(b.p.Env, handoffVar+"={}", "PATH=/nowhere")
+	b.p.Env = append(b.p.Env, handoff.Var+"={}", "PATH=/nowhere")
 	o := b.serves()
 	if code, out, _ := b.run("up", "--yes"); code != 0 || out != "" || o.Link {
 		t.Errorf("%d %q %+v", code, out, o)

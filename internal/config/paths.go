@@ -27,6 +27,9 @@ func (c *Config) Keepers() string { return filepath.Join(c.Home, "keepers") }
 // Logs returns the folder of the log files.
 func (c *Config) Logs() string { return filepath.Join(c.Home, "logs") }
 
+// LogFile returns the path of the host's log.
+func (c *Config) LogFile() string { return filepath.Join(c.Logs(), "holdfast.log") }
+
 // Crash returns the folder of what is written when something is wrong.
 func (c *Config) Crash() string { return filepath.Join(c.Home, "crash") }
 

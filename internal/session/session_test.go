@@ -167,3 +167,20 @@ func TestCommandOf(t *testing.T) {
 		}
 	}
 }
+
+// TestHoldsNest: who ends a hold of his own ends nobody else's.
+func TestHoldsNest(t *testing.T) {
+	m := NewManager(Options{})
+	first, second := m.Hold(), m.Hold()
+	first()
+	first() // which may be said twice
+	if !m.Held() {
+		t.Fatal("the end of one hold ended the other")
+	}
+	passed := make(chan bool, 1)
+	go func() { passed <- m.pass(t.Context()) }()
+	second()
+	if ok := <-passed; !ok || m.Held() {
+		t.Errorf("passed: %v, held: %v", ok, m.Held())
+	}
+}

@@ -144,6 +144,9 @@ func (c *core) Resume(ctx context.Context) error {
 // Lives implements httpapi.Machine.
 func (c *core) Lives() (now probe.Life, ended []probe.Life) { return c.life.Now(), c.life.Lives() }
 
+// Ends implements httpapi.Machine.
+func (c *core) Ends() map[string]int { return c.life.Ends() }
+
 // recordEnd records the end of a Serve that returns err. An asked end has been
 // recorded already, and a panic is recorded by what it leaves.
 func recordEnd(asked context.Context, life *probe.Recorder, log *slog.Logger, err error) {

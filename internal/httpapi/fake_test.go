@@ -133,7 +133,14 @@ func (f *fakeSessions) Agents(ctx context.Context) []session.AgentInfo {
 	}
 	return []session.AgentInfo{{ID: "tour", Name: "Tour", Ready: true}}
 }
-func (f *fakeSessions) Live() int { return 0 }
+func (f *fakeSessions) Live() int    { return 0 }
+func (f *fakeSessions) MaxLive() int { return 8 }
+func (f *fakeSessions) Tallies() map[string]session.Tally {
+	return map[string]session.Tally{"tour": {
+		Ended: map[string]uint64{store.EndTurn: 3, store.Failed: 1, "other": 1}, Count: 4, Sum: 90 * time.Second,
+		Took: []uint64{1, 2, 2, 4, 4, 4, 4, 4},
+	}}
+}
 
 // host is a server under test.
 type host struct {

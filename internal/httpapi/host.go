@@ -21,6 +21,8 @@ import (
 type Machine interface {
 	// Lives returns the life that is, and those that have ended, newest first.
 	Lives() (now probe.Life, ended []probe.Life)
+	// Ends counts all lives before this one by how they ended (probe.Ends).
+	Ends() map[string]int
 	// LogLines returns the last lines of the log, oldest first.
 	LogLines() []string
 	// LogLevel is debug, info, warn or error.
@@ -165,6 +167,7 @@ func levelOf(line string) int {
 type nobody struct{}
 
 func (nobody) Lives() (now probe.Life, ended []probe.Life) { return now, nil }
+func (nobody) Ends() map[string]int                        { return nil }
 func (nobody) LogLines() []string                          { return nil }
 func (nobody) LogLevel() string                            { return "info" }
 func (nobody) SetLogLevel(string) error                    { return errNoMachine }

@@ -15,6 +15,10 @@ type fakeMachine struct {
 	safe  string
 }
 
+func (m *fakeMachine) Ends() map[string]int {
+	return map[string]int{probe.EndCrash: 2, probe.EndUpgrade: 1}
+}
+
 func (m *fakeMachine) Lives() (now probe.Life, ended []probe.Life) {
 	return probe.Life{PID: 7}, []probe.Life{{How: probe.EndCrash}, {How: probe.EndAsked}}
 }

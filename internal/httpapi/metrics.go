@@ -10,7 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/holdfast-dev/holdfast/internal/store"
+	"github.com/holdfast-dev/holdfast/internal/probe"
+	"github.com/holdfast-dev/holdfast/internal/session"
 )
 
 const metricsTimeout = 5 * time.Second
@@ -100,36 +101,62 @@ func (f *facts) Collect(out chan<- prometheus.Metric) {
 	}
 	now := f.s.health().Status
 	for _, status := range []string{HealthOK, HealthDegraded, HealthFailing} {
-		v := 0.0
-		if status == now {
-			v = 1
-		}
-		gauge("health", "1 for the state that the host is in.", v, "status", status)
+		gauge("health", "1 for the state that the host is in.", truth(status == now), "status", status)
 	}
+	gauge("safe_mode", "1 where no agent is started or resumed until a person says so.", truth(f.s.safe() != ""))
 	gauge("live_agents", "Sessions whose agent runs.", float64(f.s.cfg.Sessions.Live()))
+	gauge("live_agents_limit", "How many sessions may have an agent that runs.", float64(f.s.cfg.Sessions.MaxLive()))
 	put(prometheus.CounterValue, "events_total", "Events ever appended to the log.", float64(f.s.cfg.Store.Last()))
 	if pending, err := f.s.cfg.Store.Approvals(ctx, "pending", ""); err == nil {
 		gauge("approvals_pending", "Questions that wait for a person.", float64(len(pending)))
 	}
-	if st, ok := f.s.cfg.Store.(interface {
-		Stats(ctx context.Context) store.Stats
-	}); ok {
-		stats := st.Stats(ctx)
-		gauge("sessions", "Sessions.", float64(stats.Sessions))
-		gauge("database_bytes", "Size of the database.", float64(stats.DBBytes))
-		gauge("database_wal_bytes", "Size of the file of changes beside the database.", float64(stats.WALBytes))
-	}
+	stats := f.s.cfg.Store.Stats(ctx)
+	gauge("sessions", "Sessions.", float64(stats.Sessions))
+	gauge("database_bytes", "Size of the database.", float64(stats.DBBytes))
+	gauge("database_wal_bytes", "Size of the file of changes beside the database.", float64(stats.WALBytes))
+	f.runs(ctx, out, put)
 	f.ledger(ctx, gauge)
 	if f.s.cfg.Machine != nil {
-		_, ended := f.s.cfg.Machine.Lives()
-		count := map[string]int{}
-		for _, life := range ended {
-			count[life.How]++
-		}
-		for how, n := range count {
-			gauge("lives_ended", "Starts before this one that are on record, by how they ended.", float64(n), "how", how)
+		ends := f.s.cfg.Machine.Ends()
+		for _, how := range probe.Ends {
+			put(prometheus.CounterValue, "restarts_total", "Starts of the host, by how the life before ended; not only those of this program.", float64(ends[how]), "how", how)
 		}
 	}
+}
+
+// runs tells of the runs that wait or are under way, and of those that have
+// ended since this program started.
+func (f *facts) runs(ctx context.Context, out chan<- prometheus.Metric, put func(kind prometheus.ValueType, name, help string, v float64, labels ...string)) {
+	if c, err := f.s.cfg.Store.RunCounts(ctx); err == nil {
+		const help = "Runs that have not ended: running, waiting (next to go, without an agent yet), queued (behind another, or paused)."
+		put(prometheus.GaugeValue, "runs", help, float64(c.Running), "state", "running")
+		put(prometheus.GaugeValue, "runs", help, float64(c.Waiting), "state", "waiting")
+		put(prometheus.GaugeValue, "runs", help, float64(c.Queued), "state", "queued")
+		oldest := 0.0
+		if !c.OldestWaiting.IsZero() {
+			oldest = max(0, time.Since(c.OldestWaiting).Seconds())
+		}
+		put(prometheus.GaugeValue, "runs_oldest_wait_seconds", "Since when the oldest of the waiting runs was sent; 0 where none waits.", oldest)
+	}
+	duration := prometheus.NewDesc("holdfast_run_duration_seconds", "From the prompt to the end of runs, by kind of agent.", []string{"agent"}, nil)
+	for agent, t := range f.s.cfg.Sessions.Tallies() {
+		for _, reason := range session.RunReasons {
+			put(prometheus.CounterValue, "runs_ended_total", "Runs that have ended, by kind of agent and by why; \"error\" and \"interrupted\" are those that failed.",
+				float64(t.Ended[reason]), "agent", agent, "reason", reason)
+		}
+		buckets := map[float64]uint64{}
+		for i, bound := range session.RunBuckets {
+			buckets[bound.Seconds()] = t.Took[i]
+		}
+		out <- prometheus.MustNewConstHistogram(duration, t.Count, t.Sum.Seconds(), buckets, agent)
+	}
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func (f *facts) ledger(ctx context.Context, gauge func(name, help string, v float64, labels ...string)) {

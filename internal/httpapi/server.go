@@ -31,6 +31,8 @@ type Sessions interface {
 	Delete(ctx context.Context, sessionID string) error
 	Agents(ctx context.Context) []session.AgentInfo
 	Live() int
+	MaxLive() int
+	Tallies() map[string]session.Tally
 }
 
 // Config is what a server needs. Zero values of the rest mean the defaults.

@@ -16,6 +16,8 @@ type Store interface {
 	Approvals(ctx context.Context, state, session string) ([]store.Approval, error)
 	RecentFolders(ctx context.Context, n int) ([]string, error)
 	Last() int64
+	Stats(ctx context.Context) store.Stats
+	RunCounts(ctx context.Context) (store.RunCounts, error)
 	CursorAt(id int64) string
 	ParseCursor(cursor string) (id int64, ok bool)
 	FollowFiltered(after int64, filter *store.FollowFilter) *store.Follower

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -25,6 +26,9 @@ const (
 	EndProbe   = "probe"   // it found itself deaf and ended itself
 	EndFailed  = "failed"  // it could not begin to serve, or could not go on
 )
+
+// Ends lists how a life can end.
+var Ends = []string{EndAsked, EndRestart, EndUpgrade, EndCrash, EndKilled, EndReboot, EndProbe, EndFailed}
 
 // Life is one life of the host: from the start of its program to its end.
 type Life struct {
@@ -74,6 +78,10 @@ type marker struct {
 	Life
 
 	BootID string `json:"boot_id"`
+
+	// Ends counts every life that has ended, by how: the record of lives is
+	// cut, and a count that falls is a restart for who watches it.
+	Ends map[string]int `json:"ends,omitempty"`
 }
 
 // Recorder keeps the record of this life. Its methods may be called by several
@@ -119,8 +127,15 @@ func Begin(b Born) (*Recorder, error) {
 	if before, ok := readMarker(filepath.Join(b.Home, lifeFile)); ok {
 		l := before.conclude(b, trace, kept)
 		r.last = &l
+		r.now.Ends = before.Ends
+		if len(r.now.Ends) == 0 {
+			r.now.Ends = countEnds(r.lives)
+		}
+		r.now.Ends[l.How]++
 		r.lives = append(r.lives, l)
 		errs = append(errs, appendLife(b.Home, r.lives))
+	} else {
+		r.now.Ends = countEnds(r.lives)
 	}
 	r.now.Safe = looping(r.lives, b.Time)
 	r.file, err = os.OpenFile(filepath.Join(b.Home, lifeFile), os.O_RDWR|os.O_CREATE, 0o600)
@@ -212,6 +227,25 @@ func (r *Recorder) Lives() []Life {
 	lives := append([]Life{}, r.lives...)
 	slices.Reverse(lives)
 	return lives
+}
+
+// Ends counts the lives before this one by how they ended, those among them
+// that the record does not hold any more.
+func (r *Recorder) Ends() map[string]int {
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.now.Ends)
+}
+
+func countEnds(lives []Life) map[string]int {
+	ends := map[string]int{}
+	for _, l := range lives {
+		ends[l.How]++
+	}
+	return ends
 }
 
 // Now returns this life as far as it has come.

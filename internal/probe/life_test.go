@@ -110,6 +110,10 @@ func TestRecordIsKeptShort(t *testing.T) {
 	if err != nil || len(lives) < keptLives || len(lives) > tornLives {
 		t.Errorf("%d lives are kept: %v", len(lives), err)
 	}
+	// One more life, the first two among them: what was cut is still counted.
+	if ends := l.begin(false).Ends(); ends[EndKilled] != tornLives+7 || len(ends) != 1 {
+		t.Errorf("%d lives were begun, %v are counted", tornLives+7, ends)
+	}
 	if err := os.WriteFile(filepath.Join(l.home, lifeFile), []byte("\x00\x00"), 0o600); err != nil {
 		t.Fatal(err)
 	}

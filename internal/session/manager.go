@@ -61,6 +61,7 @@ type Manager struct {
 	wg     sync.WaitGroup
 
 	returns atomic.Bool // the host comes back at once
+	tally   tallies
 
 	mu        sync.Mutex
 	workers   map[string]*worker
@@ -255,6 +256,9 @@ func (m *Manager) Live() int {
 	defer m.mu.Unlock()
 	return len(m.live)
 }
+
+// MaxLive is how many sessions may hold an agent.
+func (m *Manager) MaxLive() int { return m.Cap }
 
 // Agents is the catalogue, as the API shows it.
 func (m *Manager) Agents(ctx context.Context) []AgentInfo {

@@ -17,8 +17,10 @@ import (
 
 // effects is what a transaction wants done after its commit.
 type effects struct {
-	wake map[string]bool // sessions whose worker should look again
-	free bool            // a place may have become free
+	wake  map[string]bool // sessions whose worker should look again
+	free  bool            // a place may have become free
+	began []string        // agents that runs were given to
+	ended []endedRun
 }
 
 func (fx *effects) wakeUp(session string) {
@@ -48,6 +50,12 @@ func (m *Manager) carryOut(fx *effects) {
 	}
 	if fx.free {
 		m.free()
+	}
+	for _, agent := range fx.began {
+		m.tally.began(agent)
+	}
+	for _, r := range fx.ended {
+		m.tally.ended(r)
 	}
 }
 
@@ -244,6 +252,7 @@ func (m *Manager) advance(tx *store.Tx, session string, fx *effects) error {
 	if err != nil || !live || ep.State != store.EpochReady {
 		return err
 	}
+	fx.began = append(fx.began, s.Agent)
 	return m.pushPrompt(tx, s, run, ep)
 }
 
@@ -377,6 +386,7 @@ func (m *Manager) endRun(tx *store.Tx, run store.Run, reason, detail string, pau
 	if err != nil {
 		return err
 	}
+	fx.ended = append(fx.ended, endedRun{agent: s.Agent, reason: reason, began: !run.StartedAt.IsZero(), took: run.EndedAt.Sub(run.StartedAt)})
 	queued, err := tx.QueuedRuns(run.Session)
 	if err != nil {
 		return err

@@ -21,6 +21,14 @@ func TestRuns(t *testing.T) {
 			tx.PutRun(Run{ID: "old", Session: id, State: RunStateEnded, Reason: EndTurn, QueuedAt: at, EndedAt: at}),
 			tx.PutRun(current))
 	})
+	other := newSession(t, s)
+	update(t, s, Relaxed, func(tx *Tx) error {
+		return tx.PutRun(Run{ID: "w", Session: other, State: RunStateCurrent, QueuedAt: at.Add(-time.Minute)})
+	})
+	counts, err := s.RunCounts(t.Context())
+	if diff := cmp.Diff(RunCounts{Running: 1, Waiting: 1, Queued: 2, OldestWaiting: at.Add(-time.Minute)}, counts); diff != "" || err != nil {
+		t.Error(err, diff)
+	}
 	update(t, s, Relaxed, func(tx *Tx) error {
 		got, ok, err := tx.CurrentRun(id)
 		if diff := cmp.Diff(current, got); diff != "" || !ok || err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 )
 
 // Stats is what the store holds and uses.
@@ -30,6 +31,34 @@ func (s *Store) Stats(ctx context.Context) Stats {
 	}
 	st.DBBytes, st.WALBytes = fileSize(s.path), fileSize(s.path+"-wal")
 	return st
+}
+
+// RunCounts is how many runs have not ended.
+type RunCounts struct {
+	Running int // an agent is at work on them
+	Waiting int // next to go, and wait for an agent
+	Queued  int // wait behind another of their session, or for a person
+
+	// OldestWaiting is when the oldest of Waiting was sent; zero: there is none.
+	OldestWaiting time.Time
+}
+
+// RunCounts counts the runs that have not ended.
+func (s *Store) RunCounts(ctx context.Context) (c RunCounts, err error) {
+	var oldest int64
+	err = s.view(ctx, func(q *reading) error {
+		return q.one(`SELECT
+				count(*) FILTER (WHERE state = 'current' AND started_at <> 0),
+				count(*) FILTER (WHERE state = 'current' AND started_at = 0),
+				count(*) FILTER (WHERE state = 'queued'),
+				coalesce(min(queued_at) FILTER (WHERE state = 'current' AND started_at = 0), 0)
+			FROM runs WHERE state <> 'ended'`, nil, &c.Running, &c.Waiting, &c.Queued, &oldest)
+	})
+	if err != nil {
+		return RunCounts{}, fmt.Errorf("count runs: %w", err)
+	}
+	c.OldestWaiting = fromMillis(oldest)
+	return c, nil
 }
 
 // WAL is how long the log beside the file is, in bytes. It asks the file

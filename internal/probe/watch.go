@@ -69,6 +69,7 @@ type Watcher struct {
 	write   time.Time     // since when a write is under way
 	werr    error         // how the last one failed
 	disk    time.Time     // since when the disk's own check is under way
+	derr    error         // how the last one failed, unless a write has passed since
 	resting bool
 }
 
@@ -242,6 +243,11 @@ func (w *Watcher) launchWrite(ctx context.Context) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.write, w.werr = time.Time{}, err
+		if err != nil {
+			go w.launchDisk() // which of the two is it?
+		} else {
+			w.derr = nil
+		}
 		if took := time.Since(begun); took > w.Budget {
 			w.say(slog.LevelWarn, "a write took long", "took", took.Round(time.Millisecond), "disk", w.DiskName, "err", err)
 		}
@@ -260,7 +266,7 @@ func (w *Watcher) launchDisk() {
 		err := w.Disk()
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.disk = time.Time{}
+		w.disk, w.derr = time.Time{}, err
 		if err != nil {
 			w.say(slog.LevelWarn, "the disk does not take a write", "disk", w.DiskName, "err", err)
 		}
@@ -313,9 +319,12 @@ func (w *Watcher) Problems() []string {
 		if w.write.IsZero() || since <= w.Budget {
 			text = fmt.Sprintf("A write failed (%v)", w.werr)
 		}
-		if stalled {
+		switch {
+		case stalled:
 			text += fmt.Sprintf(": the disk %s does not take writes", w.DiskName)
-		} else {
+		case w.derr != nil:
+			text += fmt.Sprintf(": the disk %s does not take writes (%v)", w.DiskName, w.derr)
+		default:
 			text += fmt.Sprintf(": the database on the disk %s does not take writes, though the disk does", w.DiskName)
 		}
 		all = append(all, text+". What agents say waits in their spools.")

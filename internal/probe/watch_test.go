@@ -28,6 +28,7 @@ func TestWatcher(t *testing.T) {
 		direct   func(context.Context) error
 		write    func(context.Context) error
 		disk     time.Duration // that its check takes
+		full     error         // of the check
 		answered int64         // by others, each second
 		patient  bool
 		dies     time.Duration // after the wedge; 0: lives for two minutes
@@ -46,7 +47,8 @@ func TestWatcher(t *testing.T) {
 		{name: "overloaded, and stuck behind it", read: func(context.Context) error { return ErrOverloaded }, direct: hang, dies: 15 * time.Second},
 		{name: "the disk stands still", read: hang, disk: time.Hour, problem: "The disk"},
 		{name: "a write hangs", read: fine, write: hang, problem: "A write has been waiting"},
-		{name: "a write fails", read: fine, write: func(context.Context) error { return errors.New("disk full") }, problem: "disk full"},
+		{name: "a write fails", read: fine, write: func(context.Context) error { return errors.New("no such table") }, problem: "/dev/x does not take writes, though the disk does"},
+		{name: "a write fails as the disk does", read: fine, write: func(context.Context) error { return errors.New("rolled back") }, full: errors.New("no space left"), problem: "rolled back): the disk /dev/x does not take writes (no space left)"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -65,7 +67,7 @@ func TestWatcher(t *testing.T) {
 				w := &Watcher{
 					Checks: Checks{
 						Read: or(tc.read), Direct: or(tc.direct), Write: or(tc.write),
-						Disk:     func() error { time.Sleep(tc.disk); return nil },
+						Disk:     func() error { time.Sleep(tc.disk); return tc.full },
 						Answered: func() int64 { return tc.answered * int64(time.Since(begun)/time.Second) },
 						Deaf: func(string) {
 							died.Store(int64(time.Since(begun) - wrong))

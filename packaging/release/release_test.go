@@ -208,6 +208,26 @@ func TestRelease(t *testing.T) {
 		if out := command(t, ".", path, "version"); !strings.Contains(out, version) {
 			t.Errorf("its version is %q", out)
 		}
+		// What tests break a host by is in a binary of its own. The names of the
+		// places may be left in ours, the code that acts on them is not.
+		program, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		broken := filepath.Join(t.TempDir(), "broken")
+		command(t, ".", "go", "build", "-tags", "failpoints", "-o", broken, "../../cmd/holdfast")
+		tests, err := os.ReadFile(broken)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, trace := range []string{"failpoint %s: kill", "internal/failpoint.parse", "internal/failpoint.pause", "-tags=failpoints"} {
+			if bytes.Contains(program, []byte(trace)) {
+				t.Errorf("the release has failpoints: it contains %q", trace)
+			}
+			if !bytes.Contains(tests, []byte(trace)) {
+				t.Errorf("failpoints do not show by %q any more", trace)
+			}
+		}
 	})
 	t.Run("formula", func(t *testing.T) {
 		text := string(made["holdfast.rb"])

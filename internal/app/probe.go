@@ -197,6 +197,7 @@ const againVar = "HOLDFAST_AFTER_DEAF"
 
 // deaf ends this process: nothing of it is waited for longer than deathPatience.
 func (h *host) deaf(log *slog.Logger, reason string) {
+	failpoint.Hit("host.deaf")
 	time.AfterFunc(deathPatience, func() { os.Exit(cli.ExitRestart) })
 	ending(h.life, log, probe.EndProbe, reason, "")
 	path, err := h.dump(reason)

@@ -41,6 +41,16 @@ func (w *world) ledger() (l ledgerNow) {
 	return l
 }
 
+// logged is the host's own log.
+func (w *world) logged() string {
+	w.t.Helper()
+	data, err := os.ReadFile(filepath.Join(w.home, "logs", "holdfast.log"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return string(data)
+}
+
 func needProc(t *testing.T) {
 	t.Helper()
 	if runtime.GOOS != "linux" {
@@ -174,6 +184,12 @@ func TestLedgerReplacesLeakingAgent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil, "")
 	w.start(quick, "ledger.figure:=20") // a budget of 96
+	w.leakingAgent()
+}
+
+// leakingAgent has an agent keep descriptors until the host replaces it.
+func (w *world) leakingAgent() {
+	w.t.Helper()
 	s := w.newSession()
 	replaced := func() *item {
 		for _, it := range w.items(s.ID) {
@@ -186,37 +202,37 @@ func TestLedgerReplacesLeakingAgent(t *testing.T) {
 	warned, runs := false, 0
 	for replaced() == nil {
 		if runs++; runs > 20 {
-			t.Fatalf("the agent was not replaced in %d runs: %+v", runs, w.ledger().Agents)
+			w.t.Fatalf("the agent was not replaced in %d runs: %+v", runs, w.ledger().Agents)
 		}
 		a := w.send(s.ID, "leak-fds 20\nsleep 400ms\nsay done")
 		if reason := w.ended(s.ID, a.Run); reason != "end_turn" {
-			t.Fatalf("run %d ended by %q", runs, reason)
+			w.t.Fatalf("run %d ended by %q", runs, reason)
 		}
 		if strings.TrimSpace(w.said(s.ID, a.Run)) != "done" {
-			t.Errorf("run %d said %q", runs, w.said(s.ID, a.Run))
+			w.t.Errorf("run %d said %q", runs, w.said(s.ID, a.Run))
 		}
 		for _, f := range w.ledger().Findings {
 			if f.Code == "agents_descriptors" {
 				warned = true
 				if f.Subject != s.ID {
-					t.Errorf("the warning names %q", f.Subject)
+					w.t.Errorf("the warning names %q", f.Subject)
 				}
 			}
 		}
 		time.Sleep(300 * time.Millisecond) // between two runs, where it is replaced
 	}
 	if !warned {
-		t.Error("nothing was said before it was replaced")
+		w.t.Error("nothing was said before it was replaced")
 	}
 	if text := replaced().Body.Text; !strings.Contains(text, "device /dev/null") {
-		t.Errorf("the notice says %q", text)
+		w.t.Errorf("the notice says %q", text)
 	}
-	if !strings.Contains(w.out.String(), "an agent over its budget is replaced") {
-		t.Error("the log does not say why")
+	if !strings.Contains(w.logged(), "an agent over its budget is replaced") {
+		w.t.Error("the log does not say why")
 	}
 	a := w.send(s.ID, "say back")
 	if reason := w.ended(s.ID, a.Run); reason != "end_turn" || !strings.Contains(w.said(s.ID, a.Run), "back") {
-		t.Errorf("after it: %q, %q", reason, w.said(s.ID, a.Run))
+		w.t.Errorf("after it: %q, %q", reason, w.said(s.ID, a.Run))
 	}
 }
 

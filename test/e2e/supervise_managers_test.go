@@ -33,6 +33,9 @@ type manager struct {
 	up, down, restart func(s *site, name string) []string
 	// exit is the exit code of a service that is down; "" where it tells none.
 	exit func(s *site, name string) string
+	// died is how it says that a service ended that it has started again since; nil:
+	// it does not say.
+	died func(s *site, name string) string
 	// isDown is what it says of a service that is down and stays so.
 	isDown *regexp.Regexp
 	status func(s *site, name string) []string
@@ -115,6 +118,16 @@ func (p program) script(output string) string {
 
 func (s *site) output(name string) string { return filepath.Join(s.dir, name+".out") }
 
+// lastExit is what the script of a service folder wrote when the service ended.
+func lastExit(s *site, name string) string {
+	data, err := os.ReadFile(filepath.Join(s.folder(name), "last-exit"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	code, _, _ := strings.Cut(strings.TrimSpace(string(data)), " ")
+	return code
+}
+
 var runit = manager{
 	name: "runit", tools: []string{"runsvdir", "runsv", "sv"}, chain: []string{"runsv", "runsvdir"},
 	argv:  func(s *site) []string { return []string{"runsvdir", s.services} },
@@ -131,6 +144,7 @@ var runit = manager{
 	restart: func(s *site, name string) []string { return []string{"sv", "-w", "20", "restart", s.folder(name)} },
 	status:  func(s *site, name string) []string { return []string{"sv", "status", s.folder(name)} },
 	isDown:  regexp.MustCompile(`^down: `),
+	died:    lastExit,
 }
 
 var s6 = manager{
@@ -163,6 +177,7 @@ var s6 = manager{
 	},
 	status: func(s *site, name string) []string { return []string{"s6-svstat", "-o", "up,wantedup", s.folder(name)} },
 	isDown: regexp.MustCompile(`^false false`),
+	died:   lastExit,
 	calm:   func(s *site, name string) string { return strings.TrimSpace(s.mustRun("s6-svdt", s.folder(name))) },
 	exit: func(s *site, name string) string {
 		return strings.TrimSpace(s.mustRun("s6-svstat", "-o", "exitcode", s.folder(name)))
@@ -183,6 +198,7 @@ var daemontools = manager{
 	restart: func(s *site, name string) []string { return []string{"svc", "-t", s.folder(name)} },
 	status:  func(s *site, name string) []string { return []string{"svstat", s.folder(name)} },
 	isDown:  regexp.MustCompile(`: down `),
+	died:    lastExit,
 }
 
 var supervisord = manager{
@@ -238,17 +254,20 @@ files = DIR/sv/*.conf
 		}
 		return string(regexp.MustCompile(`(?m)^.*\b(exited|stopped): .*$`).Find(log))
 	},
-	exit: func(s *site, name string) string {
-		log, err := os.ReadFile(filepath.Join(s.dir, "supervisord.log"))
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		all := regexp.MustCompile(regexp.QuoteMeta(name)+` \((?:exit status (\d+)|terminated by (\w+))`).FindAllStringSubmatch(string(log), -1)
-		if len(all) == 0 {
-			return "none"
-		}
-		return all[len(all)-1][1] + all[len(all)-1][2]
-	},
+	exit: supervisordSaid, died: supervisordSaid,
+}
+
+// supervisordSaid is how it says that the service ended the last time.
+func supervisordSaid(s *site, name string) string {
+	log, err := os.ReadFile(filepath.Join(s.dir, "supervisord.log"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	all := regexp.MustCompile(regexp.QuoteMeta(name)+` \((?:exit status (\d+)|terminated by (\w+))`).FindAllStringSubmatch(string(log), -1)
+	if len(all) == 0 {
+		return "none"
+	}
+	return all[len(all)-1][1] + all[len(all)-1][2]
 }
 
 func (s *site) supervisordConf() string { return filepath.Join(s.dir, "s.conf") }

@@ -305,6 +305,10 @@ func wedged(s *site) {
 	})
 	now := s.healthy(pid)
 	t.Logf("the doctor said:\n%s", said)
+	if dump := s.crashFile("A host that does not answer, seen from outside"); !strings.Contains(dump, "(stopped)") {
+		t.Errorf("the doctor's report does not tell of its state:\n%.2000s", dump)
+	}
+	s.lastLife("killed")
 	tu.whole()
 	look()
 	settle()
@@ -330,6 +334,9 @@ func watchdog(s *site) {
 	s.signalHost(pid, stopSignal)
 	s.until("the end of the wedged host", 30*time.Second, func() bool { return !slices.Contains(s.hosts(), pid) })
 	s.healthy(pid)
+	if l := s.lastLife("crash"); !strings.Contains(l.Reason, "SIGABRT") || l.File == "" {
+		t.Errorf("the last life is told by %q, in %q", l.Reason, l.File)
+	}
 	tu.whole()
 	settle()
 	s.wantStarts(3)

@@ -22,7 +22,7 @@ func TestSupervised(t *testing.T) {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
 			m.need(t)
-			for _, sc := range scenes {
+			for _, sc := range slices.Concat(scenes, faults) {
 				if sc.has != nil && !sc.has(m) {
 					continue
 				}
@@ -35,11 +35,13 @@ func TestSupervised(t *testing.T) {
 	}
 }
 
-var scenes = []struct {
+type scene struct {
 	name string
 	play func(*site)
 	has  func(manager) bool // where not every supervisor has it
-}{
+}
+
+var scenes = []scene{
 	{name: "a quiet minute", play: quietMinute},
 	{name: "up for a quiet minute", play: upMinute},
 	{name: "up --detach is refused", play: upDetach},

@@ -33,6 +33,7 @@ type site struct {
 	services string // the supervisor's folder
 	starts   string // a line for each time that the supervisor started a host
 	addr     string
+	armed    int // starts so far
 
 	sup    *exec.Cmd     // the supervisor
 	root   int           // its pid, as seen from here
@@ -209,10 +210,35 @@ func (s *site) counted(path string) {
 	if err := os.Rename(path, path+".real"); err != nil {
 		s.t.Fatal(err)
 	}
-	text := fmt.Sprintf("#!/bin/sh\ncase \" $* \" in *\" serve \"*|*\" up \"*) echo \"$$ $*\" >>'%s';; esac\nexec '%s.real' \"$@\"\n", s.starts, path)
+	text := fmt.Sprintf(`#!/bin/sh
+case " $* " in *" serve "*|*" up "*)
+	echo "$$ $*" >>'%s'
+	for faults in '%s'.*; do
+		[ ! -f "$faults" ] || { . "$faults"; /bin/rm "$faults"; }
+		break
+	done ;;
+esac
+exec '%s.real' "$@"
+`, s.starts, s.faults(), path)
 	if err := os.WriteFile(path, []byte(text), 0o700); err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// faults is where a counted program finds what to be broken by.
+func (s *site) faults() string { return filepath.Join(s.dir, "faults") }
+
+// arm has one start of a counted program, the next that is not armed yet, come
+// up with faults and, where that is not 0, with a limit of descriptors. Those
+// that follow are well.
+func (s *site) arm(nofile int, faults ...string) {
+	s.t.Helper()
+	text := fmt.Sprintf("export HOLDFAST_FAILPOINT='%s'\n", strings.Join(faults, ","))
+	if nofile > 0 {
+		text += fmt.Sprintf("ulimit -n %d\n", nofile)
+	}
+	s.armed++
+	s.put(fmt.Sprintf("%s.%02d", s.faults(), s.armed), text, 0o600)
 }
 
 // started is what counted wrote: a line for each start.

@@ -30,6 +30,8 @@ const (
 	classSelf   class = "own probe"  // the host's own, which nobody else may hold up
 	classLogin  class = "login"      // open to everybody, who must not hold up those who are logged in
 	classPage   class = "page"
+
+	allButProbes class = "request" // of all classes together but the probes'
 )
 
 func classOf(r *http.Request) class {
@@ -84,6 +86,8 @@ func newGates(l Limits) gates {
 		classSelf:   newGate(ownProbes),
 		classLogin:  newGate(l.Logins),
 		classPage:   newGate(l.API),
+
+		allButProbes: newGate(l.working()),
 	}
 }
 
@@ -133,7 +137,8 @@ func requestOf(ctx context.Context) *http.Request {
 type answer struct {
 	http.ResponseWriter
 	begun  bool
-	status int // 0 where nothing was said, which is 200
+	status int    // 0 where nothing was said, which is 200
+	rest   func() // what is left to do when the handlers have returned, whose stack it does not need; nil: nothing
 }
 
 func (a *answer) WriteHeader(status int) {
@@ -271,6 +276,14 @@ func (s *Server) admit(all gates, next http.Handler) http.Handler {
 			return
 		}
 		defer g.leave()
+		if c != classProbe && c != classDeep && c != classSelf {
+			working := all[allButProbes]
+			if !working.enter() {
+				newProblem(codeOverloaded, fmt.Sprintf("the host answers %d requests of all kinds at once, and has them. Try again in a moment.", cap(working.slots))).write(w, r)
+				return
+			}
+			defer working.leave()
+		}
 		failpoint.Hit("http.admit")
 		rc := http.NewResponseController(w)
 		limit := int64(64 << 10)
@@ -291,7 +304,11 @@ func (s *Server) admit(all gates, next http.Handler) http.Handler {
 			_ = rc.SetReadDeadline(time.Now().Add(deadline))
 		}
 		next.ServeHTTP(w, r)
-		if a, ok := w.(*answer); ok && c == classAPI && r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, "/api/v1/sessions") && a.status < http.StatusBadRequest {
+		a, ok := w.(*answer)
+		if ok && a.rest != nil {
+			a.rest()
+		}
+		if ok && c == classAPI && r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, "/api/v1/sessions") && a.status < http.StatusBadRequest {
 			s.answered.Add(1)
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/holdfast-dev/holdfast/internal/handoff"
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
@@ -174,18 +176,32 @@ func TestSilentConnectionsMakeRoom(t *testing.T) {
 }
 
 func TestConnectionsAtWorkAreNotCut(t *testing.T) {
-	h := newHost(t, func(c *Config) { c.Limits.Connections = 2 })
+	h := newHost(t, func(c *Config) { c.Limits.Connections = 4 })
 	readers := []*reader{h.open(t, ""), h.open(t, "")}
 	for _, r := range readers {
 		defer r.close()
 		r.mustNext(t)
 	}
+	// One at work with something else, and one in the place that is for probes.
+	release := make(chan struct{})
+	var inside atomic.Int32
+	wait := func() { inside.Add(1); <-release }
+	h.sessions.hook = func(context.Context) { wait() }
+	h.log.canary = func(context.Context) error { wait(); return nil }
+	var wg sync.WaitGroup
+	for _, path := range []string{"/api/v1/agents", "/health?deep=1"} {
+		wg.Go(func() { h.do("GET", path, "") })
+	}
+	defer wg.Wait()
+	defer close(release)
+	eventually(t, "two requests are under way", func() bool { return inside.Load() == 2 })
 	conn, err := net.Dial("tcp", strings.TrimPrefix(h.url, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	fmt.Fprintf(conn, "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil || res.StatusCode != 503 || res.Header.Get("Retry-After") == "" {
 		t.Fatalf("%+v, %v", res, err)
@@ -195,6 +211,60 @@ func TestConnectionsAtWorkAreNotCut(t *testing.T) {
 		if e, _ := r.nextEvent(t); e.Kind != store.SessionCreated {
 			t.Fatalf("%+v", e)
 		}
+	}
+}
+
+// TestStreamsLeaveRoom: streams stay for hours, so they must not take what the
+// rest needs; nor must the rest take what probes need.
+func TestStreamsLeaveRoom(t *testing.T) {
+	h := newHost(t, func(c *Config) { c.Limits.Connections = 16; c.Limits.Probes = 2 })
+	for range 7 { // of 12 that are not for probes
+		r := h.open(t, "")
+		defer r.close()
+	}
+	release := make(chan struct{})
+	var inside atomic.Int32
+	h.sessions.hook = func(context.Context) { inside.Add(1); <-release }
+	var wg sync.WaitGroup
+	for range 5 {
+		wg.Go(func() { h.do("GET", "/api/v1/agents", "") })
+	}
+	eventually(t, "five requests are under way", func() bool { return inside.Load() == 5 })
+	if res, body := h.do("GET", "/api/v1/agents", ""); res.StatusCode != 503 || !strings.Contains(body, "of all kinds") {
+		t.Errorf("one more: %d %s", res.StatusCode, body)
+	}
+	if res, body := h.do("GET", "/health?deep=1", ""); res.StatusCode != 200 {
+		t.Errorf("health: %d %s", res.StatusCode, body)
+	}
+	close(release)
+	wg.Wait()
+}
+
+// TestRefusedIsNotReset: a client that has sent its request before it is refused
+// gets the refusal, not a reset.
+func TestRefusedIsNotReset(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newConns(handoff.NewListener(ln), 0, new(atomic.Int64)) // full from the beginning
+	done := make(chan struct{})
+	go func() { defer close(done); _, _ = c.Accept() }()
+	defer func() { ln.Close(); <-done }()
+	for range 20 {
+		conn, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || res.StatusCode != 503 {
+			t.Fatalf("%v, %v", res, err)
+		}
+		if _, err := io.ReadAll(res.Body); err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
 	}
 }
 

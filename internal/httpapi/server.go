@@ -66,7 +66,7 @@ type Config struct {
 type Limits struct {
 	Connections int // 400; the caller keeps it below the descriptor limit
 	API         int // 64 requests at once
-	Streams     int // 256
+	Streams     int // 256; never more than three quarters of what connections there are for requests
 	Uploads     int // 4
 	Probes      int // 8; of each kind
 	Logins      int // 8
@@ -90,8 +90,13 @@ func (l Limits) withDefaults() Limits {
 	if l.Attachment == 0 {
 		l.Attachment = 20 << 20
 	}
+	l.Streams = min(l.Streams, max(1, 3*l.working()/4))
 	return l
 }
+
+// working is how many connections may be at work with something else than
+// probes, which find room so: each kind of them has its own few.
+func (l Limits) working() int { return max(1, l.Connections-min(3*l.Probes, l.Connections/4)) }
 
 // The deadlines of a connection. A stalled client must not hold one for ever,
 // and no answer but a stream takes longer than a minute.

@@ -68,13 +68,19 @@ func (s *Server) streamRoute(api huma.API) {
 				server: s, w: w, r: r, rc: http.NewResponseController(w),
 				log: s.cfg.Store.FollowFiltered(after, &store.FollowFilter{Sessions: wanted}), nudged: *s.nudged.Load(),
 			}
-			t.run(r.Context(), cursor != "" && !known)
+			if t.begin(cursor != "" && !known) {
+				w.(*answer).rest = t.run
+			}
 		}}, nil
 	})
 }
 
 // stream is one client's view of the log from a place on. It holds a position
 // and one frame's bytes, no events.
+//
+// There may be thousands, so what one takes while it waits counts: it waits
+// where the stack is shallow, and what needs a deep one has returned by then, so
+// that the collector can halve the stack (8 kB instead of 16).
 type stream struct {
 	server *Server
 	w      http.ResponseWriter
@@ -83,24 +89,22 @@ type stream struct {
 	log    *store.Follower
 	nudged context.Context // read before what is written, so that none is missed
 	buf    []byte
+	beat   time.Time // when the next heartbeat is due
+	check  time.Time // when the login is looked at again
 }
 
 // errCut says that the client does not read, or has gone.
 var errCut = errors.New("client does not read")
 
-func (t *stream) run(ctx context.Context, resync bool) {
-	// The stream ends with the client or with the host, whichever is first.
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(t.server.life, cancel)()
-
+// begin writes what a stream begins with, and reports whether more is wanted.
+func (t *stream) begin(resync bool) bool {
 	h := t.w.Header()
 	h.Set("Content-Type", "text/event-stream; charset=utf-8")
 	h.Set("Cache-Control", "no-store, no-transform")
 	h.Set("X-Accel-Buffering", "no")
 	t.w.WriteHeader(http.StatusOK)
 	if t.r.Method == http.MethodHead {
-		return
+		return false
 	}
 	t.buf = fmt.Appendf(t.buf, "retry: %d\n", retryMillis)
 	if resync {
@@ -108,67 +112,91 @@ func (t *stream) run(ctx context.Context, resync bool) {
 	} else {
 		t.ping()
 	}
-	if t.flush() != nil {
+	t.check = time.Now().Add(t.server.cfg.Heartbeat)
+	return t.flush() == nil
+}
+
+// run follows the log until the client or the host goes, whichever is first.
+func (t *stream) run() { t.end(t.follow()) }
+
+// end says goodbye to a client that is still there.
+func (t *stream) end(err error) {
+	if err == nil {
+		t.buf = fmt.Appendf(t.buf[:0], "retry: %d\n: the host goes away for a moment\n\n", soonMillis)
+		_ = t.flush()
 		return
 	}
-	if err := t.follow(ctx); err != nil {
-		if !errors.Is(err, errCut) && t.r.Context().Err() == nil {
-			t.server.log.Warn("follow log", "instance", instanceOf(ctx), "err", err)
-		}
-		return
+	if !errors.Is(err, errCut) && t.r.Context().Err() == nil {
+		t.server.log.Warn("follow log", "instance", instanceOf(t.r.Context()), "err", err)
 	}
-	t.buf = fmt.Appendf(t.buf, "retry: %d\n: the host goes away for a moment\n\n", soonMillis)
-	_ = t.flush()
 }
 
 // follow writes events until the host stops (nil), or the client is cut.
-func (t *stream) follow(ctx context.Context) error {
-	s := t.server
-	beat := time.Now().Add(s.cfg.Heartbeat)  // when the next heartbeat is due
-	check := time.Now().Add(s.cfg.Heartbeat) // when the login is looked at again
+func (t *stream) follow() error {
+	gone, stopped := t.r.Context().Done(), t.server.life.Done()
+	timer := time.NewTimer(t.server.cfg.Heartbeat)
+	defer timer.Stop()
 	for {
-		wait, cancel := context.WithDeadline(ctx, beat)
-		unwatch := context.AfterFunc(t.nudged, cancel)
-		events, err := t.log.Next(wait)
-		unwatch()
-		cancel()
-		if s.life.Err() != nil {
-			return nil
-		}
-		if t.r.Context().Err() != nil {
-			return errCut
-		}
-		if t.nudged.Err() != nil {
-			t.nudged = *s.nudged.Load()
-			beat = time.Time{} // now: a connection that died in the machine's sleep shows when it is written to
-		} else if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		more, err := t.catchUp()
+		if err != nil || more == nil {
 			return err
+		}
+		timer.Reset(time.Until(t.beat))
+		select {
+		case <-more:
+		case <-timer.C:
+		case <-t.nudged.Done():
+		case <-gone:
+		case <-stopped:
+		}
+	}
+}
+
+// catchUp writes all that there is, and a heartbeat where one is due. It returns
+// a channel that is closed when there may be more; nil where the host stops.
+func (t *stream) catchUp() (<-chan struct{}, error) {
+	s := t.server
+	for {
+		if s.life.Err() != nil {
+			return nil, nil
+		}
+		events, more, err := t.log.Take(t.r.Context())
+		switch {
+		case t.r.Context().Err() != nil:
+			return nil, errCut
+		case err != nil && s.life.Err() != nil:
+			return nil, nil
+		case err != nil:
+			return nil, err
 		}
 		for i := range events {
 			t.buf = s.frames.append(t.buf, &events[i], s.cfg.Store.CursorAt)
 			if len(t.buf) >= frameBytes {
 				if err := t.flush(); err != nil {
-					return err
+					return nil, err
 				}
 			}
 		}
 		now := time.Now()
-		if now.After(check) {
+		if now.After(t.check) {
 			if !t.stillLoggedIn() {
-				return errCut
+				return nil, errCut
 			}
-			check = now.Add(s.cfg.Heartbeat)
+			t.check = now.Add(s.cfg.Heartbeat)
 		}
-		if len(t.buf) == 0 {
-			if now.Before(beat) {
-				continue
-			}
+		if t.nudged.Err() != nil {
+			t.nudged = *s.nudged.Load()
+			t.beat = time.Time{} // now: a connection that died in the machine's sleep shows when it is written to
+		}
+		if len(t.buf) == 0 && len(events) == 0 && !now.Before(t.beat) {
 			t.ping()
 		}
 		if err := t.flush(); err != nil {
-			return err
+			return nil, err
 		}
-		beat = now.Add(s.cfg.Heartbeat)
+		if more != nil {
+			return more, nil
+		}
 	}
 }
 
@@ -178,8 +206,13 @@ func (t *stream) ping() {
 	t.buf = fmt.Appendf(t.buf, "event: ping\nid: %s\ndata: {}\n\n", t.server.cfg.Store.CursorAt(t.log.At()))
 }
 
-// flush writes what is ready under a deadline of its own.
+// flush writes what is ready under a deadline of its own. A heartbeat is due when
+// nothing has been written for its time.
 func (t *stream) flush() error {
+	if len(t.buf) == 0 {
+		return nil
+	}
+	t.beat = time.Now().Add(t.server.cfg.Heartbeat)
 	// A writer that knows no deadlines is one of a test.
 	_ = t.rc.SetWriteDeadline(time.Now().Add(t.server.cfg.WriteTimeout))
 	_, err := t.w.Write(t.buf)

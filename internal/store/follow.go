@@ -143,20 +143,36 @@ func (f *Follower) At() int64 { return f.at.Load() }
 // It ends with ctx's error, or with ErrClosed.
 func (f *Follower) Next(ctx context.Context) ([]Event, error) {
 	for {
+		events, more, err := f.Take(ctx)
+		if err != nil || len(events) > 0 {
+			return events, err
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// Take is Next for one who waits for other things too: it returns the following
+// events, or where there are none a channel that is closed when there may be.
+func (f *Follower) Take(ctx context.Context) (events []Event, more <-chan struct{}, err error) {
+	for {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		at := f.at.Load()
 		events, ok, last, wake, err := f.s.ring.after(at)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		end := last
 		switch {
 		case !ok:
 			events, end, err = f.s.page(ctx, at, last, f.filter)
 			if err != nil {
-				return nil, fmt.Errorf("follow from %d: %w", at, err)
+				return nil, nil, fmt.Errorf("follow from %d: %w", at, err)
 			}
 		case len(events) > 0:
 			end = events[len(events)-1].ID
@@ -171,15 +187,10 @@ func (f *Follower) Next(ctx context.Context) ([]Event, error) {
 			f.at.Store(end)
 		}
 		if len(taken) > 0 {
-			return taken, nil
+			return taken, nil, nil
 		}
-		if end > at {
-			continue
-		}
-		select {
-		case <-wake:
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		if end <= at {
+			return nil, wake, nil
 		}
 	}
 }

@@ -57,7 +57,7 @@ test-supervisors:
 test-soak:
 	$(GO) test -count 1 -timeout 10m -tags soak -run '$(SOAK)' ./test/e2e/
 
-SOAK := ^Test(Deaf|GreedyClient|BusyHost)
+SOAK := ^Test(Deaf|GreedyClient|BusyHost|StreamsUnder|ManyStreams)
 
 lint: lint-go lint-web
 

@@ -78,6 +78,7 @@ type world struct {
 
 	args   []string // of the host, beside the usual ones
 	nofile int      // its limit of descriptors; 0: as it is
+	soft   bool     // it may raise that
 
 	// within turns a command into one that runs where a supervisor's host lives;
 	// nil: here. A host that a supervisor started is not w.host's.
@@ -208,7 +209,7 @@ func (w *world) launch(failpoints ...string) {
 	argv := append([]string{w.bin, "serve", "--addr", addr, "--home", w.home}, w.args...)
 	cmd := exec.Command(argv[0], argv[1:]...)
 	if w.nofile > 0 {
-		cmd = limited(w.nofile, argv)
+		cmd = limited(w.nofile, w.soft, argv)
 	}
 	cmd.Env = w.environ()
 	if len(failpoints) > 0 {
@@ -223,9 +224,14 @@ func (w *world) launch(failpoints ...string) {
 	w.host, w.done = cmd, done
 }
 
-// limited is a command under a limit of descriptors.
-func limited(n int, argv []string) *exec.Cmd {
-	return exec.Command("/bin/sh", append([]string{"-c", fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, n)}, argv...)...)
+// limited is a command under a limit of descriptors, which it may raise where it
+// is a soft one.
+func limited(n int, soft bool, argv []string) *exec.Cmd {
+	which := ""
+	if soft {
+		which = "-S"
+	}
+	return exec.Command("/bin/sh", append([]string{"-c", fmt.Sprintf(`ulimit %s -n %d && exec "$0" "$@"`, which, n)}, argv...)...)
 }
 
 func (w *world) environ() []string {

@@ -5,9 +5,11 @@ import './styles/frame.css';
 import './styles/transcript.css';
 import './styles/dock.css';
 import './styles/host.css';
+import { language } from './i18n/index.svelte';
 import Root from './ui/Root.svelte';
 import { App } from './state/app.svelte';
 
+await language.start();
 const app = new App();
 mount(Root, { target: document.getElementById('app')!, props: { app } });
 void app.start();

@@ -1,5 +1,7 @@
 // Requests to the host. Every refusal is a Problem, whatever its cause, so a caller shows one thing: what, why, remedy.
 
+import { t } from '../i18n/index.svelte';
+
 /** A problem document (RFC 9457) of the host, or the lack of an answer (status 0). */
 export class Problem extends Error {
   constructor(
@@ -19,6 +21,9 @@ export class Problem extends Error {
     return this.status === 0 || this.status === 408 || this.status === 429 || this.status >= 500;
   }
 }
+
+/** Nobody answered. */
+export const noAnswer = () => new Problem(0, 'no_answer', t.problem.noAnswer, t.problem.noAnswerWhy);
 
 /** One request; extra are headers of the caller's own. */
 export async function request<T>(
@@ -41,7 +46,7 @@ export async function request<T>(
       signal: signal ?? AbortSignal.timeout(30_000),
     });
   } catch {
-    throw new Problem(0, 'no_answer', 'No answer from the host', 'It may be restarting, or this device is offline.');
+    throw noAnswer();
   }
   if (!response.ok) throw await problemOf(response);
   if (response.status === 204) return undefined as T;
@@ -49,7 +54,7 @@ export async function request<T>(
     const text = await response.text();
     return (text ? JSON.parse(text) : undefined) as T;
   } catch {
-    throw new Problem(response.status, 'bad_answer', 'The answer was not understood', `${method} ${path}`);
+    throw new Problem(response.status, 'bad_answer', t.problem.badAnswer, `${method} ${path}`);
   }
 }
 
@@ -64,7 +69,7 @@ export async function problemOf(response: Response): Promise<Problem> {
   return new Problem(
     response.status,
     text('code', `http_${response.status}`),
-    text('title', response.statusText || `The host answered ${response.status}`),
+    text('title', response.statusText || t.problem.status(response.status)),
     text('detail', ''),
     doc,
     Number(response.headers.get('Retry-After')) || 0,
@@ -77,15 +82,9 @@ export const post = <T>(path: string, body: unknown = {}) => request<T>('POST', 
 /** What a person reads of an error: the thing that failed, then the cause. */
 export function explain(thing: string, error: unknown): string {
   if (error instanceof Problem) {
-    const cause = error.detail || error.title;
-    return `${thing}: ${lowerFirst(cause)}${/[.!?]$/.test(cause) ? '' : '.'}`;
+    return t.common.cause(thing, error.detail || error.title);
   }
   return `${thing}.`;
-}
-
-function lowerFirst(text: string): string {
-  // An acronym or a name keeps its capital.
-  return /^[A-Z][a-z]/.test(text) ? text.charAt(0).toLowerCase() + text.slice(1) : text;
 }
 
 export function newId(): string {

@@ -1,4 +1,41 @@
-// Times, durations, paths and counts, as the design language writes them.
+// Times, durations, paths and counts, as the design language writes them, in the language of the page.
+
+import { t } from '../i18n/index.svelte';
+
+const numbers = new Map<string, Intl.NumberFormat>();
+const dates = new Map<string, Intl.DateTimeFormat>();
+
+function numberFormat(options: Intl.NumberFormatOptions): Intl.NumberFormat {
+  const key = t.locale + JSON.stringify(options);
+  let format = numbers.get(key);
+  if (!format) numbers.set(key, (format = new Intl.NumberFormat(t.locale, options)));
+  return format;
+}
+
+/** A date by its parts: 24 Nov, Mon, November 2026. */
+export function dateOf(at: Date | number, options: Intl.DateTimeFormatOptions): string {
+  const key = t.locale + JSON.stringify(options);
+  let format = dates.get(key);
+  if (!format) dates.set(key, (format = new Intl.DateTimeFormat(t.locale, options)));
+  return format.format(at);
+}
+
+/** A number with so many digits after the point at most, and at least. */
+export function decimal(n: number, most = 1, least = most): string {
+  return numberFormat({ minimumFractionDigits: least, maximumFractionDigits: most }).format(n);
+}
+
+/** 1,840 */
+export function count(n: number): string {
+  return decimal(n, 0);
+}
+
+/** $1.24 */
+export function money(amount: number, currency: string): string {
+  // What is no currency by its form is an error to Intl.
+  if (!/^[A-Za-z]{3}$/.test(currency)) return `${decimal(amount, 2)} ${currency}`.trim();
+  return numberFormat({ style: 'currency', currency, currencyDisplay: 'narrowSymbol' }).format(amount);
+}
 
 const two = (n: number) => String(n).padStart(2, '0');
 
@@ -17,7 +54,7 @@ export function clockSeconds(at: string | number): string {
 export function duration(ms: number): string {
   if (ms < 0) ms = 0;
   if (ms < 1000) return `${Math.round(ms)} ms`;
-  if (ms < 10_000) return `${(ms / 1000).toFixed(1).replace(/\.0$/, '')} s`;
+  if (ms < 10_000) return `${decimal(ms / 1000, 1, 0)} s`;
   if (ms < 60_000) return `${Math.floor(ms / 1000)} s`;
   return stopwatch(ms);
 }
@@ -39,9 +76,9 @@ export function stopwatch(ms: number): string {
 /** 40 s ago, 11 min ago, 09:14 */
 export function ago(at: string, now: number): string {
   const ms = now - Date.parse(at);
-  if (ms < 5_000) return 'just now';
-  if (ms < 60_000) return `${Math.floor(ms / 1000)} s ago`;
-  if (ms < 3_600_000) return `${Math.floor(ms / 60_000)} min ago`;
+  if (ms < 5_000) return t.time.justNow;
+  if (ms < 60_000) return t.time.secondsAgo(Math.floor(ms / 1000));
+  if (ms < 3_600_000) return t.time.minutesAgo(Math.floor(ms / 60_000));
   return listTime(at, now);
 }
 
@@ -50,22 +87,21 @@ export function listTime(at: string, now: number, recent = false): string {
   const then = new Date(at);
   const today = new Date(now);
   const ms = now - then.getTime();
-  if (recent && ms < 3_600_000) return ms < 60_000 ? 'now' : `${Math.floor(ms / 60_000)} m`;
+  if (recent && ms < 3_600_000) return ms < 60_000 ? t.time.now : t.time.minutes(Math.floor(ms / 60_000));
   if (dayOf(then) === dayOf(today)) return clock(at);
-  if (ms < 6 * 86_400_000) return then.toLocaleDateString('en', { weekday: 'short' });
-  const month = then.toLocaleDateString('en', { month: 'short' });
-  return `${then.getDate()} ${month}${then.getFullYear() === today.getFullYear() ? '' : ` ${then.getFullYear()}`}`;
+  if (ms < 6 * 86_400_000) return dateOf(then, { weekday: 'short' });
+  return dateOf(then, { day: 'numeric', month: 'short', ...(then.getFullYear() !== today.getFullYear() && { year: 'numeric' }) });
 }
 
 /** The heading that a session which is at rest stands under. */
 export function dayGroup(at: string, now: number): string {
   const then = new Date(at);
   const today = new Date(now);
-  if (dayOf(then) >= dayOf(today)) return 'Today';
+  if (dayOf(then) >= dayOf(today)) return t.time.today;
   const yesterday = new Date(today.getFullYear(), today.getMonth(), today.getDate() - 1);
-  if (dayOf(then) === dayOf(yesterday)) return 'Yesterday';
-  if (then.getFullYear() === today.getFullYear() && then.getMonth() === today.getMonth()) return 'Earlier this month';
-  return then.toLocaleDateString('en', { month: 'long', year: 'numeric' });
+  if (dayOf(then) === dayOf(yesterday)) return t.time.yesterday;
+  if (then.getFullYear() === today.getFullYear() && then.getMonth() === today.getMonth()) return t.time.thisMonth;
+  return dateOf(then, { month: 'long', year: 'numeric' });
 }
 
 function dayOf(d: Date): number {
@@ -89,34 +125,18 @@ export function relativePath(path: string, cwd: string): string {
   return shortPath(path);
 }
 
-/** 1,840 */
-export function count(n: number): string {
-  return n.toLocaleString('en');
-}
-
 /** 62 k, 1.2 M */
 export function compact(n: number): string {
   if (n < 1000) return String(n);
   if (n < 1_000_000) return `${Math.round(n / 1000)} k`;
-  return `${(n / 1_000_000).toFixed(1)} M`;
+  return `${decimal(n / 1_000_000)} M`;
 }
 
 /** 1.2 MB */
 export function bytes(n: number): string {
   if (n < 1000) return `${n} B`;
   if (n < 1_000_000) return `${Math.round(n / 1000)} kB`;
-  return `${(n / 1_000_000).toFixed(1)} MB`;
-}
-
-export function plural(n: number, one: string, many = `${one}s`): string {
-  return `${count(n)} ${n === 1 ? one : many}`;
-}
-
-/** Zero to ten in words, as a sentence begins with them. */
-export function inWords(n: number): string {
-  return (
-    ['No', 'One', 'Two', 'Three', 'Four', 'Five', 'Six', 'Seven', 'Eight', 'Nine', 'Ten'][n] ?? count(n)
-  );
+  return `${decimal(n / 1_000_000)} MB`;
 }
 
 /** Two letters for an agent's tile. */

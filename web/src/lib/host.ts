@@ -1,6 +1,7 @@
 // What the host says of itself, and the words for it on the page "Host".
 
-import { clock, count, plural } from './format';
+import { t } from '../i18n/index.svelte';
+import { clock, count, dateOf, decimal } from './format';
 import type { Point } from './chart';
 
 export interface Health {
@@ -125,14 +126,14 @@ const DAY = 86_400_000;
 export function size(n: number): string {
   if (n < 1_000_000) return `${Math.round(n / 1000)} kB`;
   const [value, unit] = n < 1_000_000_000 ? [n / 1_000_000, 'MB'] : [n / 1_000_000_000, 'GB'];
-  return `${value < 9.95 ? value.toFixed(1).replace(/\.0$/, '') : count(Math.round(value))} ${unit}`;
+  return `${value < 9.95 ? decimal(value, 1, 0) : count(Math.round(value))} ${unit}`;
 }
 
 /** 2.8 ms, 340 ms, 1.2 s */
 export function latency(ms: number): string {
-  if (ms < 9.95) return `${ms.toFixed(1)} ms`;
+  if (ms < 9.95) return `${decimal(ms)} ms`;
   if (ms < 999.5) return `${Math.round(ms)} ms`;
-  return `${(ms / 1000).toFixed(1)} s`;
+  return `${decimal(ms / 1000)} s`;
 }
 
 /** How long something has been or was there, by its two largest units: 40 s, 26 m, 5 h 30 m, 11 d 23 h. */
@@ -140,17 +141,16 @@ export function span(ms: number): string {
   const s = Math.max(0, Math.round(ms / 1000));
   if (s < 60) return `${s} s`;
   const m = Math.floor(s / 60);
-  if (m < 60) return `${m} m`;
+  if (m < 60) return t.time.minutes(m);
   const h = Math.floor(m / 60);
-  if (h < 24) return m % 60 ? `${h} h ${m % 60} m` : `${h} h`;
+  if (h < 24) return m % 60 ? `${t.time.hours(h)} ${t.time.minutes(m % 60)}` : t.time.hours(h);
   const d = Math.floor(h / 24);
-  return h % 24 && d < 100 ? `${d} d ${h % 24} h` : `${count(d)} d`;
+  return h % 24 && d < 100 ? `${t.time.days(count(d))} ${t.time.hours(h % 24)}` : t.time.days(count(d));
 }
 
 /** 24 Nov 09:09 */
 export function dateTime(at: string | number): string {
-  const d = new Date(at);
-  return `${d.getDate()} ${d.toLocaleDateString('en', { month: 'short' })} ${clock(at)}`;
+  return `${dateOf(new Date(at), { day: 'numeric', month: 'short' })} ${clock(at)}`;
 }
 
 /** 09:09, or 12 Nov 09:09 on another day. */
@@ -163,15 +163,15 @@ export function sinceWhen(at: string, now: number): string {
 /** What a person can do about a problem that the host names, or ''. */
 export function advice(problem: string): string {
   const rules: [RegExp, string][] = [
-    [/safe mode/i, 'Look at the lives below for what ended it. When that is mended, end the safe mode above.'],
-    [/disk|space|writes/i, 'Free space on the disk, or look whether it is slow. A restart does not mend it.'],
-    [/descriptor|open files|leak/i, 'Open files below says who holds them. If it is an agent, end it; its session stays.'],
-    [/memory/i, 'Look which agent below takes it, and end that one; its session stays.'],
-    [/goroutine|probe|deaf|list of sessions/i, 'The host restarts itself if this goes on. Agents run on meanwhile.'],
-    [/\bwal\b|reader/i, 'It goes away when the reader is done. If it stays, make a diagnosis.'],
-    [/agent|keeper/i, 'Look at the live agents below.'],
+    [/safe mode/i, t.host.advice.safe],
+    [/disk|space|writes/i, t.host.advice.disk],
+    [/descriptor|open files|leak/i, t.host.advice.files],
+    [/memory/i, t.host.advice.memory],
+    [/goroutine|probe|deaf|list of sessions/i, t.host.advice.itself],
+    [/\bwal\b|reader/i, t.host.advice.reader],
+    [/agent|keeper/i, t.host.advice.agent],
   ];
-  return rules.find(([pattern]) => pattern.test(problem))?.[1] ?? 'The log below says more.';
+  return rules.find(([pattern]) => pattern.test(problem))?.[1] ?? t.host.advice.other;
 }
 
 /** A problem as a sentence of its own. */
@@ -187,10 +187,10 @@ export interface Headline {
 }
 
 export function headline(health: Health, since: string, now: number, safe: boolean): Headline {
-  if (health.status === 'failing') return { title: 'The host is failing', tone: 'bad' };
-  if (safe) return { title: 'In safe mode', tone: 'wait' };
-  if (health.status === 'degraded') return { title: 'Degraded, but it works', tone: 'wait' };
-  return { title: since ? `Healthy since ${sinceWhen(since, now)}` : 'Healthy', tone: 'live' };
+  if (health.status === 'failing') return { title: t.host.head.failing, tone: 'bad' };
+  if (safe) return { title: t.host.head.safe, tone: 'wait' };
+  if (health.status === 'degraded') return { title: t.host.head.degraded, tone: 'wait' };
+  return { title: since ? t.host.head.healthySince(sinceWhen(since, now)) : t.host.head.healthy, tone: 'live' };
 }
 
 /** The one banner: the worst of what there is to say, or null. */
@@ -202,37 +202,30 @@ export function worst(state: { away: boolean; health: Health | null; safe: strin
   const { away, health, safe, host } = state;
   if (away) return { kind: 'away' };
   const problems = (health?.problems ?? []).map(sentence);
-  const told = problems.length > 1 ? `${problems[0]} And ${plural(problems.length - 1, 'more problem')}.` : (problems[0] ?? '');
-  if (health?.status === 'failing') return { kind: 'failing', tone: 'bad', title: `${host} is failing.`, text: told };
-  if (safe) return { kind: 'safe', tone: 'wait', title: 'Safe mode.', text: sentence(safe) };
+  const told = problems.length > 1 ? t.host.worst.more(problems[0]!, problems.length - 1) : (problems[0] ?? '');
+  if (health?.status === 'failing') return { kind: 'failing', tone: 'bad', title: t.host.worst.failing(host), text: told };
+  if (safe) return { kind: 'safe', tone: 'wait', title: t.host.worst.safe, text: sentence(safe) };
   if (health?.status !== 'degraded') return null;
   const disk = problems.find((text) => /disk|space/i.test(text));
   if (disk) {
     const refused = /read.only|refus/i.test(disk);
-    return { kind: 'disk', tone: refused ? 'bad' : 'wait', title: `The disk of ${host} needs you.`, text: disk };
+    return { kind: 'disk', tone: refused ? 'bad' : 'wait', title: t.host.worst.disk(host), text: disk };
   }
-  return { kind: 'degraded', tone: 'wait', title: `${host} is degraded.`, text: told };
+  return { kind: 'degraded', tone: 'wait', title: t.host.worst.degraded(host), text: told };
 }
 
 /** Health in a word, beside the host's name. */
 export function inShort(health: Health | null, safe: string): { text: string; tone: 'live' | 'wait' | 'bad' } {
-  if (health?.status === 'failing') return { text: 'Failing', tone: 'bad' };
-  if (safe) return { text: 'Safe mode', tone: 'wait' };
-  if (health?.status === 'degraded') return { text: 'Degraded', tone: 'wait' };
-  return { text: 'Healthy', tone: 'live' };
+  if (health?.status === 'failing') return { text: t.host.short.failing, tone: 'bad' };
+  if (safe) return { text: t.host.short.safe, tone: 'wait' };
+  if (health?.status === 'degraded') return { text: t.host.short.degraded, tone: 'wait' };
+  return { text: t.host.short.healthy, tone: 'live' };
 }
 
 /** What the host is doing, in a sentence or two, where nothing is wrong. */
 export function summary(ledger: Ledger): string {
   const { observed, unexplained } = ledger.now;
-  const agents = ledger.agents?.length ?? 0;
-  const files = !ledger.available
-    ? 'This system does not say which files are open'
-    : unexplained > 0
-      ? `${count(observed - unexplained)} of ${plural(observed, 'open file')} are explained`
-      : `All ${plural(observed, 'open file')} are explained`;
-  const live = agents === 0 ? 'no agent is live' : agents === 1 ? 'one agent is live' : `${agents} agents are live`;
-  return `${files}, and ${live}.`;
+  return t.host.summary(ledger.available ? { open: observed, unexplained } : null, ledger.agents?.length ?? 0);
 }
 
 /** The history with what is now at its end: the last sample may be older. */
@@ -258,10 +251,10 @@ export function historyOf(ledger: Ledger | null): Moment[] {
 /** How far back the charts go: a day, and less where the host has not been there so long. */
 export function axisOf(oldest: number, now: number): { from: number; ago: string; words: string } {
   const steps: [number, string, string][] = [
-    [600_000, '10 min ago', '10 minutes'],
-    [3_600_000, '1 h ago', 'hour'],
-    [6 * 3_600_000, '6 h ago', '6 hours'],
-    [DAY, '24 h ago', '24 hours'],
+    [600_000, t.time.axis.tenMinutes, t.time.span.tenMinutes],
+    [3_600_000, t.time.axis.hour, t.time.span.hour],
+    [6 * 3_600_000, t.time.axis.sixHours, t.time.span.sixHours],
+    [DAY, t.time.axis.day, t.time.span.day],
   ];
   const [length, ago, words] = steps.find(([most]) => now - oldest <= most) ?? steps.at(-1)!;
   return { from: now - length, ago, words };
@@ -319,29 +312,14 @@ export interface LifeWords {
 
 /** How a life ended; next is the life that came after it. */
 export function endOf(life: Life, next?: Life): LifeWords {
-  const because = life.reason ? `, ${life.reason.charAt(0).toLowerCase()}${life.reason.slice(1)}` : '';
-  switch (life.how) {
-    case 'asked':
-      return { mark: 'stopped', text: `Stopped${because}`, bad: false };
-    case 'restart':
-      return { mark: 'restart', text: `Restarted in place${because}`, bad: false };
-    case 'upgrade': {
-      const to = next && next.version !== life.version ? `, ${life.version} to ${next.version}` : because;
-      return { mark: 'upgrade', text: `Upgrade${to}`, bad: false };
-    }
-    case 'reboot':
-      return { mark: 'reboot', text: `The machine was started anew${because}`, bad: false };
-    case 'crash':
-      return { mark: 'crash', text: `Crashed${because}`, bad: true };
-    case 'killed':
-      return { mark: 'killed', text: `Killed${because}`, bad: true };
-    case 'probe':
-      return { mark: 'probe', text: `Found itself deaf and ended itself${because}`, bad: true };
-    case 'failed':
-      return { mark: 'failed', text: life.served ? `Could not go on${because}` : `Did not start${because}`, bad: true };
-    default:
-      return { mark: life.how, text: `Ended: ${life.how}${because}`, bad: true };
-  }
+  const { ends, notStarted, ended, because, versions } = t.host.lives;
+  const told = (text: string) => (life.reason ? because(text, life.reason) : text);
+  const known = Object.hasOwn(ends, life.how) ? (life.how as keyof typeof ends) : null;
+  if (!known) return { mark: life.how, text: told(ended(life.how)), bad: true };
+  const [mark, words] = ends[known];
+  const bad = !['asked', 'restart', 'upgrade', 'reboot'].includes(known);
+  if (known === 'upgrade' && next && next.version !== life.version) return { mark, text: versions(words, life.version, next.version), bad };
+  return { mark, text: told(known === 'failed' && !life.served ? notStarted : words), bad };
 }
 
 export interface Bar {
@@ -402,14 +380,5 @@ export function countingUp(marks: { at: number }[], from: number, to: number): P
 
 /** A kind of descriptor, as people call it. */
 export function kindName(kind: string): string {
-  const names: Record<string, string> = {
-    socket: 'Connections and sockets',
-    sqlite: 'Database files',
-    pipe: 'Pipes',
-    pty: 'Terminals',
-    file: 'Files',
-    device: 'Devices',
-    event: 'Event queues of the system',
-  };
-  return names[kind] ?? kind.charAt(0).toUpperCase() + kind.slice(1);
+  return t.host.files.kinds[kind as keyof typeof t.host.files.kinds] ?? kind.charAt(0).toUpperCase() + kind.slice(1);
 }

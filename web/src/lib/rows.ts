@@ -1,6 +1,7 @@
 // From a session's view to the rows of its transcript: the order in which people read, runs of small reads folded into
 // one row, and the end of a run where it was not an ordinary one.
 
+import { t } from '../i18n/index.svelte';
 import type { View } from './fold';
 import { toolRuns } from './tools';
 import type { Item, Run, ToolItem, UserItem } from './types';
@@ -118,14 +119,7 @@ function inReadingOrder(items: Item[], waiting: Set<string>): Item[] {
 /** A group of small reads in words: "Read 3 files, searched twice". */
 export function groupWords(items: ToolItem[]): string {
   const reads = items.filter((item) => item.body.kind === 'read').length;
-  const searches = items.length - reads;
-  const parts: string[] = [];
-  if (reads) parts.push(`Read ${reads === 1 ? 'a file' : `${reads} files`}`);
-  if (searches) {
-    const times = searches === 1 ? 'once' : searches === 2 ? 'twice' : `${searches} times`;
-    parts.push(`${parts.length ? 'searched' : 'Searched'} ${times}`);
-  }
-  return parts.join(', ');
+  return t.tool.group(reads, items.length - reads);
 }
 
 /** The newest plan, and the step that it is at. */
@@ -137,7 +131,7 @@ export function planOf(view: View): { run: string; entries: import('./types').Pl
     if (entries.length === 0) return null;
     const done = entries.filter((entry) => entry.status === 'completed').length;
     const now = entries.find((entry) => entry.status === 'in_progress') ?? entries.find((entry) => entry.status === 'pending');
-    return { run: item.run, entries, done, now: now?.content ?? 'All done' };
+    return { run: item.run, entries, done, now: now?.content ?? t.common.allDone };
   }
   return null;
 }

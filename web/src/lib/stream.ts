@@ -2,6 +2,7 @@
 // goes to its listener in the order of the log. A tab that leads others can feed them from the same listener, so
 // nothing above this file may assume that the stream is its own.
 
+import { t } from '../i18n/index.svelte';
 import { Problem, problemOf } from './api';
 import { SSEParser } from './sse';
 import type { LogEvent } from './types';
@@ -122,7 +123,7 @@ export class Stream {
         signal: abort.signal,
       });
       if (!response.ok) throw await problemOf(response);
-      if (!response.body) throw new Problem(0, 'no_stream', 'This browser cannot read streams', '');
+      if (!response.body) throw new Problem(0, 'no_stream', t.problem.noStream, '');
       if (abort !== this.abort) return;
       alive();
       this.opened = true;

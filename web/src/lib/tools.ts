@@ -1,21 +1,26 @@
 // What a tool call is called on the page: its verb, its object, its result. Agents name their calls freely, so each is
 // taken from the most exact thing that the agent gave: the input, then the location, then the title.
 
+import { t } from '../i18n/index.svelte';
 import type { IconName } from './icons';
 import { relativePath } from './format';
 import type { TextContent, ToolBody, ToolContent } from './types';
 
-const VERBS: Record<string, [now: string, past: string, icon: IconName]> = {
-  read: ['Reading', 'Read', 'read'],
-  edit: ['Editing', 'Edited', 'edit'],
-  delete: ['Deleting', 'Deleted', 'x'],
-  move: ['Moving', 'Moved', 'right'],
-  search: ['Searching', 'Searched', 'search'],
-  execute: ['Running', 'Ran', 'term'],
-  think: ['Thinking', 'Thought', 'bulb'],
-  fetch: ['Fetching', 'Fetched', 'globe'],
-  switch_mode: ['Switching', 'Switched', 'sliders'],
-};
+/** The kinds of ACP that have words of their own; and the past of their verb, as agents begin a title with it. */
+const KINDS = {
+  read: ['read', 'read'],
+  edit: ['edit', 'edited'],
+  delete: ['x', 'deleted'],
+  move: ['right', 'moved'],
+  search: ['search', 'searched'],
+  execute: ['term', 'ran'],
+  think: ['bulb', 'thought'],
+  fetch: ['globe', 'fetched'],
+  switch_mode: ['sliders', 'switched'],
+} satisfies Record<string, [icon: IconName, past: string]>;
+type Kind = keyof typeof KINDS;
+
+const known = (kind: string): Kind | null => (Object.hasOwn(KINDS, kind) ? (kind as Kind) : null);
 
 export interface ToolWords {
   verb: string;
@@ -30,11 +35,9 @@ export function toolRuns(tool: ToolBody): boolean {
 }
 
 export function toolWords(tool: ToolBody, cwd: string): ToolWords {
-  const known = VERBS[tool.kind];
-  const running = toolRuns(tool);
-  let verb = known ? known[running ? 0 : 1] : running ? 'Running' : 'Used';
-  if (tool.status === 'cancelled') verb = 'Stopped';
-  const icon = known?.[2] ?? 'term';
+  const kind = known(tool.kind);
+  const verb = tool.status === 'cancelled' ? t.tool.stopped : t.tool.verbs[kind ?? 'other'][toolRuns(tool) ? 0 : 1];
+  const icon = kind ? KINDS[kind][0] : 'term';
 
   const input = (tool.raw_input ?? {}) as Record<string, unknown>;
   const text = (...keys: string[]) => {
@@ -57,16 +60,17 @@ export function toolWords(tool: ToolBody, cwd: string): ToolWords {
       path = true;
     }
   }
-  if (!object) object = bareTitle(tool.title || tool.name || '', known ? known[1] : '');
+  if (!object) object = bareTitle(tool.title || tool.name || '', kind);
   return { verb, object: object.split('\n')[0] ?? '', path, icon };
 }
 
 /** A title without the verb that the card says already, and without Markdown's backticks. */
-function bareTitle(title: string, past: string): string {
+function bareTitle(title: string, kind: Kind | null): string {
   let text = title.replace(/^`+|`+$/g, '').trim();
-  const verbs = ['read', 'edit', 'write', 'search', 'run', 'running', 'reading', 'fetch', past.toLowerCase()];
   const first = /^(\w+):?\s+/.exec(text);
-  if (first && past && verbs.includes(first[1]!.toLowerCase())) text = text.slice(first[0].length);
+  // Agents write their titles in English, whatever the language of the page.
+  const verbs = ['read', 'edit', 'write', 'search', 'run', 'running', 'reading', 'fetch', ...(kind ? [KINDS[kind][1]] : [])];
+  if (first && kind && verbs.includes(first[1]!.toLowerCase())) text = text.slice(first[0].length);
   return text.replace(/^`+|`+$/g, '');
 }
 

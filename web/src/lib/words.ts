@@ -1,6 +1,7 @@
 // The words for states and ends, the same on every page.
 
-import { plural, relativePath, stopwatch } from './format';
+import { t } from '../i18n/index.svelte';
+import { relativePath, stopwatch } from './format';
 import type { Approval, SessionRow } from './types';
 
 export interface StateWords {
@@ -15,37 +16,42 @@ export function stateWords(row: SessionRow, question?: Approval): StateWords {
   const words = ofState(row, question);
   // At rest nothing goes on before the login is done, however the last run ended and whatever waits.
   const rests = !row.run && row.state !== 'waiting' && row.state !== 'running';
-  return rests && row.agent_state === 'needs_login' ? { ...words, line: 'Needs a login', tone: 'bad' } : words;
+  return rests && row.agent_state === 'needs_login' ? { ...words, line: t.state.needsLogin, tone: 'bad' } : words;
 }
 
 function ofState(row: SessionRow, question?: Approval): StateWords {
   switch (row.state) {
     case 'waiting':
-      return { name: 'Waiting for you', line: row.waiting > 1 ? `Asks ${row.waiting} questions` : asks(question), tone: 'wait' };
+      return { name: t.state.waiting, line: row.waiting > 1 ? t.state.asksSeveral(row.waiting) : asks(question), tone: 'wait' };
     case 'failed':
-      if (row.agent_state === 'missing') return { name: 'Failed', line: 'Failed: its agent is missing', tone: 'bad' };
-      return { name: 'Failed', line: withReason('Failed', row.reason), tone: 'bad' };
+      if (row.agent_state === 'missing') return { name: t.state.failed, line: t.state.missing, tone: 'bad' };
+      return { name: t.state.failed, line: withReason(t.state.failed, row.reason), tone: 'bad' };
     case 'interrupted':
-      return { name: 'Interrupted', line: withReason('Interrupted', row.reason), tone: 'bad' };
+      return { name: t.state.interrupted, line: withReason(t.state.interrupted, row.reason), tone: 'bad' };
     case 'running':
-      return { name: 'Running', line: row.agent_state === 'starting' ? 'Starting' : 'Running', tone: 'live' };
+      return { name: t.state.running, line: row.agent_state === 'starting' ? t.state.starting : t.state.running, tone: 'live' };
     case 'queued':
-      if (row.agent_state === 'starting') return { name: 'Starting', line: 'Starting', tone: 'live' };
-      return { name: 'Queued', line: `${plural(row.queued, 'queued message')}${row.paused ? ', paused' : ''}`, tone: '' };
+      if (row.agent_state === 'starting') return { name: t.state.starting, line: t.state.starting, tone: 'live' };
+      return { name: t.state.queued, line: queued(row), tone: '' };
     default:
       return { name: '', line: '', tone: '' };
   }
 }
 
+function queued(row: SessionRow): string {
+  const messages = t.state.queuedMessages(row.queued);
+  return row.paused ? t.state.queuePaused(messages) : messages;
+}
+
 function asks(question?: Approval): string {
-  if (question?.detail?.command) return 'Asks to run a command';
-  if (question?.detail?.diff?.length) return 'Asks to change a file';
-  return 'Asks for permission';
+  if (question?.detail?.command) return t.state.asksCommand;
+  if (question?.detail?.diff?.length) return t.state.asksChange;
+  return t.state.asksPermission;
 }
 
 function withReason(state: string, reason?: string): string {
   // A code says what the state says already; words say more.
-  return reason?.includes(' ') ? `${state}: ${reason}` : state;
+  return reason?.includes(' ') ? t.state.because(state, reason) : state;
 }
 
 /** Why an agent is missing, and the command that would change that, if the host names one. */
@@ -56,7 +62,7 @@ export function remedy(reason: string): { why: string; command: string } {
 
 /** The agent's own state, within a sentence. */
 export function agentWords(state: string): string {
-  return state === 'needs_login' ? 'needs a login' : state.replace(/_/g, ' ');
+  return t.state.agent[state as keyof typeof t.state.agent] ?? state.replace(/_/g, ' ');
 }
 
 /** Why a message waits for its agent: the host's own words where it has some. */
@@ -64,70 +70,59 @@ export function waitWords(agent: string, state: string, text: string): string {
   switch (state) {
     case '':
     case 'starting':
-      return text || `${agent} is starting`;
+      return text || t.state.waits.starting(agent);
     case 'ending':
-      return text || `${agent} is ending, then it starts anew`;
+      return text || t.state.waits.ending(agent);
     case 'ended':
-      return text ? `${text} ${agent} starts anew` : `${agent} starts anew`;
+      return `${text} ${t.state.waits.ended(agent)}`.trim();
     default:
-      return text || `Waits for ${agent}`;
+      return text || t.state.waits.other(agent);
   }
 }
 
 /** What ending an agent costs. */
 export function endWarning(runs: boolean): string {
-  return runs
-    ? 'Its run is cut off and marked interrupted. What it wrote is kept; you can continue it later.'
-    : 'It starts again with your next message.';
+  return runs ? t.dialog.endRuns : t.dialog.endIdle;
 }
-
-/** What a run that was cut off is gone on with. */
-export const GO_ON = 'Continue where you were interrupted.';
 
 export function endWords(reason: string): { title: string; tone: 'bad' | 'wait' | '' } {
-  switch (reason) {
-    case 'cancelled':
-      return { title: 'Stopped', tone: '' };
-    case 'interrupted':
-      return { title: 'Interrupted', tone: 'bad' };
-    case 'error':
-      return { title: 'Failed', tone: 'bad' };
-    case 'max_tokens':
-      return { title: 'Ended: the answer reached its longest length', tone: 'wait' };
-    case 'max_turn_requests':
-      return { title: 'Ended: the agent reached its number of steps', tone: 'wait' };
-    case 'refusal':
-      return { title: 'Ended: the agent declined to go on', tone: 'wait' };
+  const title = t.run.ends[reason as keyof typeof t.run.ends];
+  if (!title) return { title: t.run.ended(reason.replace(/_/g, ' ')), tone: '' };
+  return { title, tone: reason === 'cancelled' ? '' : reason === 'interrupted' || reason === 'error' ? 'bad' : 'wait' };
+}
+
+/** The answer that was chosen. */
+const answerOf = (approval: Approval) => approval.options.find((each) => each.id === approval.chosen);
+
+export function approvalVerb(approval: Approval): string {
+  if (approval.state === 'pending') return t.ask.pending;
+  if (approval.state === 'expired') return t.ask.expired(whyExpired(approval));
+  if (approval.state === 'cancelled') return t.ask.cancelled;
+  const option = answerOf(approval);
+  switch (option?.kind) {
+    case 'allow_once':
+      return t.ask.allowedOnce;
+    case 'allow_always':
+      return t.ask.allowed(option.name);
+    case 'reject_once':
+      return t.ask.denied;
+    case 'reject_always':
+      return t.ask.deniedAs(option.name);
     default:
-      return { title: `Ended: ${reason.replace(/_/g, ' ')}`, tone: '' };
+      return option ? t.ask.answeredAs(option.name) : t.ask.answered;
   }
 }
 
-export function approvalVerb(approval: Approval): string {
-  if (approval.state === 'pending') return 'Asked';
-  if (approval.state === 'expired') return `Expired, ${whyExpired(approval)}`;
-  if (approval.state === 'cancelled') return 'Cancelled';
-  const option = approval.options.find((each) => each.id === approval.chosen);
-  switch (option?.kind) {
-    case 'allow_once':
-      return 'Allowed once';
-    case 'allow_always':
-      return `Allowed: ${option.name}`;
-    case 'reject_once':
-      return 'Denied';
-    case 'reject_always':
-      return `Denied: ${option.name}`;
-    default:
-      return option ? `Answered: ${option.name}` : 'Answered';
-  }
+export function wasDenied(approval: Approval): boolean {
+  return approval.state === 'answered' && (answerOf(approval)?.kind.startsWith('reject') ?? false);
 }
 
 /** Expired is not denied: the agent's own deadline ran out. */
 function whyExpired(approval: Approval): string {
-  if (approval.chosen) return 'answered too late';
-  if (!approval.expires_at) return 'not answered in time';
+  if (approval.chosen) return t.ask.tooLate;
+  if (!approval.expires_at) return t.ask.notInTime;
   const seconds = Math.round((Date.parse(approval.expires_at) - Date.parse(approval.at)) / 1000);
-  return `not answered in ${seconds <= 120 ? `${seconds} s` : stopwatch(seconds * 1000)}`;
+  return t.ask.notIn(seconds <= 120 ? `${seconds} s` : stopwatch(seconds * 1000));
 }
 
 /** What the question is about, in one line. */
@@ -140,9 +135,9 @@ export function approvalObject(approval: Approval, cwd = ''): string {
 
 /** The question itself. */
 export function approvalQuestion(approval: Approval): string {
-  if (approval.detail?.command) return 'Run this command?';
+  if (approval.detail?.command) return t.ask.command;
   const diff = approval.detail?.diff;
-  if (diff?.length) return diff.length === 1 ? 'Make this change?' : `Change ${diff.length} files?`;
+  if (diff?.length) return diff.length === 1 ? t.ask.change : t.ask.changes(diff.length);
   const title = approval.title.trim();
-  return title.endsWith('?') ? title : `${title || 'Allow this'}?`;
+  return title.endsWith('?') ? title : `${title || t.ask.allow}?`;
 }

@@ -1,9 +1,10 @@
 // The state of the page: who is logged in, the list, the open session, the connection. One object, made once in
 // main.ts; the stream's events enter here and nowhere else.
 
+import { t } from '../i18n/index.svelte';
 import { explain, get, post, Problem, request } from '../lib/api';
 import type { AgentOptions } from '../lib/fold';
-import { dayGroup, plural } from '../lib/format';
+import { dayGroup } from '../lib/format';
 import { countParagraphs } from '../lib/markdown';
 import { drop, read, readJSON, write } from '../lib/storage';
 import { Stream } from '../lib/stream';
@@ -141,7 +142,7 @@ export class App {
         await this.enter(true);
         return;
       } catch (error) {
-        this.loginNote = explain('The link did not log in', error);
+        this.loginNote = explain(t.said.linkFailed, error);
       }
     }
     await this.enter(false);
@@ -175,7 +176,7 @@ export class App {
       await post('/api/v1/logout');
     } catch (error) {
       if (!(error instanceof Problem && error.status === 401)) {
-        this.toast(explain('This browser is still logged in', error));
+        this.toast(explain(t.said.stillLoggedIn, error));
         return;
       }
     }
@@ -220,7 +221,7 @@ export class App {
       if (error instanceof Problem && error.status === 401) return this.loggedOut();
       // A host that is away is the banner's to tell, here as later.
       if (error instanceof Problem && error.status === 0) this.lost(Date.now() + LOAD_AGAIN);
-      else this.rowsProblem = explain('The list did not load', error);
+      else this.rowsProblem = explain(t.said.listFailed, error);
       this.loadTimer = setTimeout(() => {
         if (this.phase === 'in') void this.load();
       }, LOAD_AGAIN);
@@ -244,7 +245,7 @@ export class App {
       this.nextPage = more.next ? String(more.next) : '';
     } catch (error) {
       this.nextPage = page;
-      this.toast(explain('Older sessions did not load', error));
+      this.toast(explain(t.said.olderFailed, error));
     }
   }
 
@@ -253,7 +254,7 @@ export class App {
       this.agents = (await get<{ agents: Agent[] }>('/api/v1/agents')).agents ?? [];
       this.agentsLoaded = true;
     } catch (error) {
-      this.failed('The agents did not load', error);
+      this.failed(t.said.agentsFailed, error);
     }
   }
 
@@ -261,7 +262,7 @@ export class App {
     try {
       this.approvals = (await get<{ approvals: Approval[] }>('/api/v1/approvals?state=pending')).approvals ?? [];
     } catch (error) {
-      this.failed('The open questions did not load', error);
+      this.failed(t.said.questionsFailed, error);
     }
   }
 
@@ -272,7 +273,7 @@ export class App {
       return true;
     } catch (error) {
       if (error instanceof Problem && error.status === 412) void this.fetchRow(row.id);
-      this.failed('The session keeps its name', error);
+      this.failed(t.said.renameFailed, error);
       return false;
     }
   }
@@ -283,7 +284,7 @@ export class App {
       this.rows = this.rows.filter((other) => other.id !== row.id);
       if (this.session?.id === row.id) this.go('/', true);
     } catch (error) {
-      this.failed('The session was not deleted', error);
+      this.failed(t.said.deleteFailed, error);
     }
   }
 
@@ -294,9 +295,9 @@ export class App {
       this.approvals = this.approvals.filter((other) => other.id !== approval.id);
     } catch (error) {
       if (error instanceof Problem && error.status === 409) {
-        this.toast(error.code === 'approval_expired' ? 'Expired before the answer came, which is not denied.' : 'Answered elsewhere first.');
+        this.toast(error.code === 'approval_expired' ? t.said.answerExpired : t.said.answeredElsewhere);
       } else {
-        this.failed('The answer was not sent', error);
+        this.failed(t.said.answerFailed, error);
         throw error;
       }
     }
@@ -387,7 +388,7 @@ export class App {
     if (event.kind === 'session.deleted') {
       this.rows = this.rows.filter((row) => row.id !== event.session);
       if (this.session?.id === event.session) {
-        this.toast('This session was deleted on another device.');
+        this.toast(t.said.deletedElsewhere);
         this.go('/', true);
       }
       return;
@@ -419,14 +420,14 @@ export class App {
   /** Tells whole events to those who listen; never deltas. */
   private speak(event: LogEvent, open: OpenSession): void {
     const body = event.body as Record<string, unknown>;
-    if (event.kind === 'run.started') this.polite = 'Run started';
+    if (event.kind === 'run.started') this.polite = t.said.runStarted;
     else if (event.kind === 'run.ended') {
       const answer = open.view.items.findLast((item) => item.kind === 'assistant' && item.run === event.run);
       const n = answer?.kind === 'assistant' ? countParagraphs(answer.body.text) : 0;
-      if (body.reason === 'end_turn') this.polite = n > 0 ? `Answer finished, ${plural(n, 'paragraph')}` : 'Run finished';
+      if (body.reason === 'end_turn') this.polite = n > 0 ? t.said.answerFinished(n) : t.said.runFinished;
       else this.polite = endWords(String(body.reason)).title;
-    } else if (event.kind === 'item.closed' && body.status === 'failed') this.polite = 'A tool failed';
-    else if (event.kind === 'approval.requested') this.assertive = `Question: ${String(body.title)}`;
+    } else if (event.kind === 'item.closed' && body.status === 'failed') this.polite = t.said.toolFailed;
+    else if (event.kind === 'approval.requested') this.assertive = t.said.question(String(body.title));
   }
 
   // The connection
@@ -440,12 +441,11 @@ export class App {
     if (outage) void this.health.look();
     if (outage > 3000) {
       this.catchingUp = 0;
-      this.polite = 'Connection is back';
+      this.polite = t.said.connectionBack;
       setTimeout(() => {
         const n = this.catchingUp;
         this.catchingUp = -1;
-        const caught = n === 1 ? '1 event caught up' : `${n} events caught up`;
-        this.toast(n > 0 ? `Back on ${this.host}. ${caught}, nothing lost.` : `Back on ${this.host}. Nothing was missed.`, true);
+        this.toast(t.said.back(this.host, n), true);
       }, 800);
     }
     if (this.rowsLoaded) this.outbox.kick(true);
@@ -458,7 +458,7 @@ export class App {
       this.lostAt = Date.now();
       this.lastByte = this.stream.lastByte || Date.now();
       setTimeout(() => {
-        if (this.lostAt) this.polite = 'Connection lost';
+        if (this.lostAt) this.polite = t.said.connectionLost;
       }, 3000);
     }
   }
@@ -515,16 +515,20 @@ export class App {
     } else {
       this.heldOrder = rows.map((row) => row.id);
     }
+    const now: SessionRow[] = [];
     const groups = new Map<string, SessionRow[]>();
     for (const row of rows) {
-      const active = row.state === 'running' || row.state === 'waiting' || row.state === 'queued';
-      const name = active ? 'Now' : dayGroup(row.last_at, this.now);
+      if (row.state === 'running' || row.state === 'waiting' || row.state === 'queued') {
+        now.push(row);
+        continue;
+      }
+      const name = dayGroup(row.last_at, this.now);
       const group = groups.get(name);
       if (group) group.push(row);
       else groups.set(name, [row]);
     }
     const list = [...groups].map(([name, members]) => ({ name, rows: members }));
-    return list.sort((a, b) => Number(b.name === 'Now') - Number(a.name === 'Now'));
+    return now.length > 0 ? [{ name: t.list.now, rows: now }, ...list] : list;
   }
 
   toast(text: string, good = false): void {

@@ -1,6 +1,7 @@
 // Messages on their way to the host. Each is kept in this browser under its client id until the log has it, so a
 // reload, a lost connection or a closed tab sends it again and the host takes it once.
 
+import { t } from '../i18n/index.svelte';
 import { newId, post, Problem } from '../lib/api';
 import { drop, entriesUnder, write } from '../lib/storage';
 
@@ -101,7 +102,7 @@ export class Outbox {
     } catch (error) {
       const failed = this.find(clientId);
       if (failed) {
-        const problem = error instanceof Problem ? error : new Problem(0, 'unknown', 'The message was not sent', '');
+        const problem = error instanceof Problem ? error : new Problem(0, 'unknown', t.problem.messageNotSent, '');
         failed.problem = problem;
         failed.tries++;
         if (problem.status === 401) {

@@ -1,5 +1,6 @@
 // One open session: its snapshot, the events after it, and what a person asked of it and has not seen done.
 
+import { t } from '../i18n/index.svelte';
 import { get, post, Problem } from '../lib/api';
 import { emptyView, fold, fromSnapshot, withOlder, withTail, type View } from '../lib/fold';
 import { readJSON, write } from '../lib/storage';
@@ -60,7 +61,7 @@ export class OpenSession {
       void this.recall(page.seq);
     } catch (error) {
       if (abort.signal.aborted) return;
-      const problem = error instanceof Problem ? error : new Problem(0, 'unknown', 'The session did not load', '');
+      const problem = error instanceof Problem ? error : new Problem(0, 'unknown', t.problem.sessionNotLoaded, '');
       this.problem = problem;
       this.loading = null;
       this.onError(problem);

@@ -84,11 +84,18 @@ func (n *Notifier) Reloading(monotonic time.Duration) error {
 }
 
 // Watch feeds the watchdog for as long as well returns nil, at a third of its
-// time, until ctx ends. Where there is no watchdog it returns at once.
+// time, until ctx ends. Where there is no watchdog it returns at once. It fails
+// only where it cannot begin: a host that cannot tell later is ended by systemd,
+// or finds out by itself what is wrong and writes it down.
 func (n *Notifier) Watch(ctx context.Context, well func(context.Context) error) error {
 	if n.watchdog == 0 {
 		return nil
 	}
+	conn, err := n.dial() // kept: there may be no descriptor for another one
+	if err != nil {
+		return err
+	}
+	defer func() { conn.Close() }()
 	tick := time.NewTicker(n.watchdog / 3)
 	defer tick.Stop()
 	for {
@@ -96,8 +103,12 @@ func (n *Notifier) Watch(ctx context.Context, well func(context.Context) error) 
 		err := well(probe)
 		cancel()
 		if err == nil {
-			if err := n.send("WATCHDOG=1"); err != nil {
-				return err
+			if _, err := conn.Write([]byte("WATCHDOG=1")); err != nil {
+				if again, err := n.dial(); err == nil {
+					conn.Close()
+					conn = again
+					_, _ = conn.Write([]byte("WATCHDOG=1")) // or at the next tick
+				}
 			}
 		}
 		select {
@@ -112,17 +123,25 @@ func (n *Notifier) send(lines ...string) error {
 	if n.socket == "" {
 		return nil
 	}
-	name := n.socket
-	if strings.HasPrefix(name, "@") {
-		name = "\x00" + name[1:]
-	}
-	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: name, Net: "unixgram"})
+	conn, err := n.dial()
 	if err != nil {
-		return fmt.Errorf("notify supervisor: %w", err)
+		return err
 	}
 	defer conn.Close()
 	if _, err := conn.Write([]byte(strings.Join(lines, "\n"))); err != nil {
 		return fmt.Errorf("notify supervisor: %w", err)
 	}
 	return nil
+}
+
+func (n *Notifier) dial() (*net.UnixConn, error) {
+	name := n.socket
+	if strings.HasPrefix(name, "@") {
+		name = "\x00" + name[1:]
+	}
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err != nil {
+		return nil, fmt.Errorf("notify supervisor: %w", err)
+	}
+	return conn, nil
 }

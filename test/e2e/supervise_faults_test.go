@@ -338,10 +338,15 @@ func stalledDisk(s *site) {
 	s.m.watchdog(s, service, watchdog)
 	s.install()
 	pid := s.healthy(0)
-	s.arm(0, "probe_ms:=400", "disk.check=slow1500@1", "store.commit.before=slow1500@200", "store.read=slow1500@200")
+	s.arm(0, "probe_ms:=800", "disk.check=slow3000@1", "store.commit.before=slow3000@150", "store.read=slow3000@150")
 	s.mustRun(s.m.restart(s, service)...)
 	pid = s.healthy(pid)
 	tu := s.turn(sessionRow{}, 1500)
+	s.until("reads that are slow", time.Minute, func() bool {
+		begun := time.Now()
+		_ = s.call("GET", "/api/v1/sessions", nil, nil)
+		return time.Since(begun) > 2*time.Second
+	})
 	s.degraded(": the disk ", s.home, "does not take writes")
 	time.Sleep(2 * watchdog) // nobody ends it
 	if !running(pid) {
@@ -354,29 +359,37 @@ func stalledDisk(s *site) {
 	s.wantStarts(3)
 }
 
-// fullDisk: nothing new is taken, what is under way waits, and all goes on when
-// there is room again.
+// fullDisk: under 200 MB nothing new is taken, and what is under way goes on. On
+// the last byte it waits, and all goes on when there is room again.
 func fullDisk(s *site) {
 	t := s.t
 	s.smallDisk("260m")
 	s.arm(0, quick, "probe_ms:=400")
 	s.install()
 	pid := s.healthy(0)
-	tu := s.turn(sessionRow{}, 800)
-	ballast := s.fill()
+	tu := s.turn(sessionRow{}, 1500)
+	half := filepath.Join(s.home, "half")
+	if err := os.WriteFile(half, make([]byte, 100<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	s.found("disk_read_only", 10*time.Second)
 	message := "/api/v1/sessions/" + tu.session.ID + "/messages"
 	if p := s.refused(507, "disk_full", "POST", message, map[string]any{"client_id": "full", "text": "say no"}); !strings.Contains(p.Detail, "Free some space") {
 		t.Errorf("the refusal says %q", p.Detail)
 	}
+	seen := len(tu.f.text(tu.run))
+	s.until("more of the answer", 20*time.Second, func() bool { return len(tu.f.text(tu.run)) > seen })
+	rest := s.fill()
 	s.degraded("no new sessions, messages or attachments are taken", "Free some space", s.home+") does not take writes (")
 	settle() // the agent goes on; what it says has nowhere to go
 	s.serves(pid, 1)
 	if tu.over() {
 		t.Error("the answer is over on a full disk")
 	}
-	if err := os.Remove(ballast); err != nil {
-		t.Fatal(err)
+	for _, ballast := range []string{rest, half} {
+		if err := os.Remove(ballast); err != nil {
+			t.Fatal(err)
+		}
 	}
 	s.until("new messages", 20*time.Second, func() bool {
 		return s.call("POST", message, map[string]any{"client_id": "again", "text": "say again"}, nil) == nil

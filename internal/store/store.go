@@ -59,6 +59,9 @@ type Store struct {
 	stmts stmtCache
 	probe atomic.Bool // a canary is under way
 
+	began    time.Time    // this life
+	searched atomic.Int64 // the event up to which the search finds what was said
+
 	closeMu sync.RWMutex // held for reading while something is begun that Close waits for
 	closed  bool
 	views   sync.WaitGroup  // reads under way
@@ -150,6 +153,8 @@ func (s *Store) start(ctx context.Context, bootID string) (err error) {
 		return err
 	}
 	s.ended, s.cancel = context.WithCancel(context.Background())
+	s.began = s.now().UTC()
+	s.w.chores.trash = time.Now()
 	s.w.chores.deleting = true // what the last life left, if anything
 	go s.w.run()
 	return nil

@@ -308,7 +308,9 @@ func (s *Server) session(ctx context.Context, id string) (store.Session, error) 
 // missing says which session there is not.
 func missing(err error, id string) error {
 	if errors.Is(err, store.ErrNotFound) {
-		return newProblem(session.CodeNotFound, fmt.Sprintf("there is no session %.100q; it may have been deleted", id))
+		p := newProblem(session.CodeNotFound, fmt.Sprintf("there is no session %.100q; it may have been deleted", id))
+		p.Session = id
+		return p
 	}
 	return err
 }

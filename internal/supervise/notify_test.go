@@ -102,6 +102,49 @@ func TestWatchdogIsFedByHealthOnly(t *testing.T) {
 	}
 }
 
+// A host that has no descriptor left is fed as one that has, as long as it
+// answers: what ends it must be its own probe, which writes down why.
+func TestWatchdogWithoutDescriptors(t *testing.T) {
+	env, next := manager(t)
+	n := NewNotifier(Unit{Manager: Systemd}, append(env, "WATCHDOG_USEC=60000"))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- n.Watch(ctx, func(context.Context) error { return nil }) }()
+	if got := next(); got != "WATCHDOG=1" {
+		t.Fatalf("got %q", got)
+	}
+	var old syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
+		t.Fatal(err)
+	}
+	few := old
+	few.Cur = min(256, old.Cur)
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &few); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &old) }()
+	for {
+		f, err := os.Open(os.DevNull)
+		if errors.Is(err, syscall.EMFILE) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+	}
+	for range 5 { // the first may have been given before
+		if got := next(); got != "WATCHDOG=1" {
+			t.Fatalf("without a descriptor it says %q", got)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestNotifyS6(t *testing.T) {
 	dir := t.TempDir()
 	r, w, err := os.Pipe()

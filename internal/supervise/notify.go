@@ -83,6 +83,9 @@ func (n *Notifier) Reloading(monotonic time.Duration) error {
 	return n.send("RELOADING=1", "MONOTONIC_USEC="+strconv.FormatInt(monotonic.Microseconds(), 10), "STATUS=Restarting in place")
 }
 
+// notYetWell is how soon a host that is not well is asked again.
+const notYetWell = 500 * time.Millisecond
+
 // Watch feeds the watchdog for as long as well returns nil, at a third of its
 // time, until ctx ends. Where there is no watchdog it returns at once. It fails
 // only where it cannot begin: a host that cannot tell later is ended by systemd,
@@ -96,9 +99,8 @@ func (n *Notifier) Watch(ctx context.Context, well func(context.Context) error) 
 		return err
 	}
 	defer func() { conn.Close() }()
-	tick := time.NewTicker(n.watchdog / 3)
-	defer tick.Stop()
 	for {
+		wait := n.watchdog / 3
 		probe, cancel := context.WithTimeout(ctx, n.watchdog/3)
 		err := well(probe)
 		cancel()
@@ -107,12 +109,16 @@ func (n *Notifier) Watch(ctx context.Context, well func(context.Context) error) 
 				if again, err := n.dial(); err == nil {
 					conn.Close()
 					conn = again
-					_, _ = conn.Write([]byte("WATCHDOG=1")) // or at the next tick
+					_, _ = conn.Write([]byte("WATCHDOG=1")) // or the next time
 				}
 			}
+		} else {
+			// A host that has just begun has not looked at itself yet. One that is
+			// replaced in place again and again would never come to say so.
+			wait = min(wait, notYetWell)
 		}
 		select {
-		case <-tick.C:
+		case <-time.After(wait):
 		case <-ctx.Done():
 			return nil
 		}

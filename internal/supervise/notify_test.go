@@ -102,6 +102,37 @@ func TestWatchdogIsFedByHealthOnly(t *testing.T) {
 	}
 }
 
+// A host that was replaced in place has no more than seconds, where it is so
+// again and again, to give its first sign of life.
+func TestWatchdogSoonAfterTheStart(t *testing.T) {
+	env, next := manager(t)
+	n := NewNotifier(Unit{Manager: Systemd}, append(env, "WATCHDOG_USEC=60000000"))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	asked := 0
+	go func() {
+		done <- n.Watch(ctx, func(context.Context) error {
+			if asked++; asked == 1 {
+				return errors.New("no probe has passed yet")
+			}
+			return nil
+		})
+	}()
+	got := ""
+	for range 25 {
+		if got = next(); got != "" {
+			break
+		}
+	}
+	if got != "WATCHDOG=1" {
+		t.Errorf("within 5 s it said %q", got)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 // A host that has no descriptor left is fed as one that has, as long as it
 // answers: what ends it must be its own probe, which writes down why.
 func TestWatchdogWithoutDescriptors(t *testing.T) {

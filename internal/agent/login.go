@@ -44,7 +44,6 @@ type login struct {
 	mu      sync.Mutex
 	shell   map[string]string // nil: not known
 	failed  time.Time         // of the last failure
-	why     error             // it failed
 	pending chan struct{}
 }
 
@@ -118,7 +117,7 @@ func (l *login) fetch(done chan struct{}) {
 	defer l.mu.Unlock()
 	l.pending = nil
 	if err != nil {
-		l.failed, l.why = time.Now(), err
+		l.failed = time.Now()
 	} else {
 		l.shell = env
 	}

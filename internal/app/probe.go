@@ -33,6 +33,7 @@ func (c *core) watcher(h *host, server *httpapi.Server, deaf func(string)) *prob
 			Read:     func(ctx context.Context) error { return h.askRead(ctx, c.probeKey) },
 			Direct:   func(ctx context.Context) error { return h.readDirect(ctx, server, c.probeKey) },
 			Write:    c.canary,
+			Written:  c.store.Written,
 			Disk:     c.touchDisk,
 			Answered: server.Answered,
 			Deaf:     deaf,
@@ -156,22 +157,13 @@ func (r *recorder) Header() http.Header         { return r.header }
 func (r *recorder) WriteHeader(status int)      { r.status = status }
 func (r *recorder) Write(b []byte) (int, error) { return r.body.Write(b) }
 
-// canary changes a row and reads it back. Another's canary is waited for.
+// canary changes a row and reads it back.
 func (c *core) canary(ctx context.Context) error {
-	for begun := time.Now(); ; {
-		err := c.store.Canary(ctx)
-		if err == nil || errors.Is(err, store.ErrClosed) {
-			return nil // closed: the host ends
-		}
-		if time.Since(begun) > time.Second {
-			return err
-		}
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-ctx.Done():
-			return err
-		}
+	err := c.store.Canary(ctx)
+	if errors.Is(err, store.ErrClosed) {
+		return nil // the host ends
 	}
+	return err
 }
 
 // touchDisk writes a file beside the database.

@@ -39,6 +39,8 @@ type Checks struct {
 	// Write changes a row and reads it back. It returns when that is done, or
 	// when ctx ends.
 	Write func(context.Context) error
+	// Written is when anything was last written where Write does.
+	Written func() time.Time
 	// Disk writes a file of its own to the disk.
 	Disk func() error
 	// Answered counts what others asked of the same kind and got.
@@ -314,7 +316,12 @@ func (w *Watcher) Problems() []string {
 	defer w.mu.Unlock()
 	var all []string
 	stalled := !w.disk.IsZero() && time.Since(w.disk) > w.Budget/2
-	if since := time.Since(w.write); !w.write.IsZero() && since > w.Budget || w.werr != nil {
+	since := time.Since(w.write)
+	if w.Written != nil {
+		// A write that waits while others go through is behind them, not stuck.
+		since = min(since, time.Since(w.Written()))
+	}
+	if !w.write.IsZero() && since > w.Budget || w.werr != nil {
 		text := fmt.Sprintf("A write has been waiting for %s", since.Round(time.Second))
 		if w.write.IsZero() || since <= w.Budget {
 			text = fmt.Sprintf("A write failed (%v)", w.werr)

@@ -22,17 +22,20 @@ func hang(ctx context.Context) error {
 func TestWatcher(t *testing.T) {
 	const wrong = 20 * time.Second
 	fine := func(context.Context) error { return nil }
+	long := func(context.Context) error { time.Sleep(7 * time.Second); return nil }
 	for _, tc := range []struct {
 		name     string
 		read     func(context.Context) error // from the wedge on
 		direct   func(context.Context) error
 		write    func(context.Context) error
+		written  bool          // others' writes go through
 		disk     time.Duration // that its check takes
 		full     error         // of the check
 		answered int64         // by others, each second
 		patient  bool
 		dies     time.Duration // after the wedge; 0: lives for two minutes
 		problem  string
+		well     bool // to the end
 	}{
 		{name: "all is well", read: fine},
 		{name: "no answer", read: hang, dies: 15 * time.Second, problem: "no answer"},
@@ -47,6 +50,9 @@ func TestWatcher(t *testing.T) {
 		{name: "overloaded, and stuck behind it", read: func(context.Context) error { return ErrOverloaded }, direct: hang, dies: 15 * time.Second},
 		{name: "the disk stands still", read: hang, disk: time.Hour, problem: "The disk"},
 		{name: "a write hangs", read: fine, write: hang, problem: "A write has been waiting"},
+		{name: "a write takes long", read: fine, write: long, problem: "A write has been waiting"},
+		{name: "a write takes long, and others go through", read: fine, write: long, written: true, well: true},
+		{name: "a write never ends, and others go through", read: fine, write: hang, written: true, problem: "A write failed"},
 		{name: "a write fails", read: fine, write: func(context.Context) error { return errors.New("no such table") }, problem: "/dev/x does not take writes, though the disk does"},
 		{name: "a write fails as the disk does", read: fine, write: func(context.Context) error { return errors.New("rolled back") }, full: errors.New("no space left"), problem: "rolled back): the disk /dev/x does not take writes (no space left)"},
 	} {
@@ -67,7 +73,13 @@ func TestWatcher(t *testing.T) {
 				w := &Watcher{
 					Checks: Checks{
 						Read: or(tc.read), Direct: or(tc.direct), Write: or(tc.write),
-						Disk:     func() error { time.Sleep(tc.disk); return tc.full },
+						Disk: func() error { time.Sleep(tc.disk); return tc.full },
+						Written: func() time.Time {
+							if bad() && !tc.written {
+								return begun.Add(wrong)
+							}
+							return time.Now()
+						},
 						Answered: func() int64 { return tc.answered * int64(time.Since(begun)/time.Second) },
 						Deaf: func(string) {
 							died.Store(int64(time.Since(begun) - wrong))
@@ -84,7 +96,11 @@ func TestWatcher(t *testing.T) {
 				}
 				for range 120 {
 					time.Sleep(time.Second)
-					if text := strings.Join(w.Problems(), " "); tc.problem != "" && strings.Contains(text, tc.problem) {
+					text := strings.Join(w.Problems(), " ")
+					if tc.well && text != "" {
+						t.Fatalf("a false alarm: %s", text)
+					}
+					if tc.problem != "" && strings.Contains(text, tc.problem) {
 						tc.problem = ""
 					}
 				}

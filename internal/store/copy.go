@@ -136,7 +136,7 @@ func CheckCopy(ctx context.Context, path string, progress func(done, total int64
 	if !strings.HasPrefix(escaped, "/") {
 		escaped = "/" + escaped
 	}
-	s := &Store{path: path, now: time.Now, log: slog.New(slog.DiscardHandler), open: newOpenItems(), ring: newRing(), stmts: stmtCache{}}
+	s := &Store{path: path, now: time.Now, log: slog.New(slog.DiscardHandler), open: newOpenItems(), ring: newRing(), stmts: stmtCache{}, canary: make(chan struct{}, 1)}
 	s.ended, s.cancel = context.WithCancel(context.Background())
 	defer s.cancel()
 	s.read, err = sql.Open("sqlite", "file:"+escaped+"?mode=ro&immutable=1&_pragma=query_only(1)")

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"sort"
@@ -108,21 +107,13 @@ func (r *ring) after(id int64) (events []Event, ok bool, last int64, wake <-chan
 }
 
 // FollowFilter chooses events: every one of the named sessions, and the
-// session.* events of all, but for the rows of those that no list has: in the
-// trash, or not whole yet.
+// session.* events of all.
 type FollowFilter struct {
 	Sessions map[string]bool
 }
 
 func (f *FollowFilter) takes(ev Event) bool {
-	if f == nil || f.Sessions[ev.Session] {
-		return true
-	}
-	switch ev.Kind {
-	case SessionCreated, SessionChanged:
-		return !bytes.Contains(ev.Body, []byte(`"building":true`)) && !bytes.Contains(ev.Body, []byte(`"deleted_at":`))
-	}
-	return strings.HasPrefix(string(ev.Kind), "session.")
+	return f == nil || f.Sessions[ev.Session] || strings.HasPrefix(string(ev.Kind), "session.")
 }
 
 // Follower reads the log from a point on: what is there, then what comes, with
@@ -211,7 +202,7 @@ func (s *Store) page(ctx context.Context, after, last int64, filter *FollowFilte
 	text := "SELECT " + eventColumns + " FROM events WHERE id > ? AND id <= ?"
 	args := []any{after, end}
 	if filter != nil {
-		text += " AND (kind IN ('session.created', 'session.changed', 'session.deleted', 'session.restored')"
+		text += " AND (kind IN ('session.created', 'session.changed', 'session.deleted')"
 		for id, on := range filter.Sessions {
 			if on {
 				text += " OR session = ?"

@@ -54,9 +54,9 @@ func netFS(folder string) (string, error) {
 	return "", nil
 }
 
-// Filesystem names the type of the filesystem under folder, such as ext4, or
-// "" where that is not known.
-func Filesystem(folder string) string {
+// fuseType names the FUSE filesystem of folder where it is one that goes over
+// a network or a hypervisor, or "".
+func fuseType(folder string) string {
 	real, err := filepath.EvalSymlinks(folder)
 	if err != nil {
 		return ""
@@ -65,15 +65,10 @@ func Filesystem(folder string) string {
 	if err != nil {
 		return ""
 	}
-	return mountKind(string(table), real)
+	return mountType(string(table), real)
 }
 
-// fuseType names the FUSE filesystem of folder where it is one that goes over
-// a network or a hypervisor, or "".
-func fuseType(folder string) string { return remote(Filesystem(folder)) }
-
-// mountKind is the type of what is mounted over folder.
-func mountKind(table, folder string) string {
+func mountType(table, folder string) string {
 	best, kind := -1, ""
 	for line := range strings.Lines(table) {
 		left, right, ok := strings.Cut(line, " - ")
@@ -88,17 +83,11 @@ func mountKind(table, folder string) string {
 			best, kind = len(point), r[0]
 		}
 	}
-	return kind
-}
-
-// remote returns the type of a FUSE filesystem that goes over a network or a
-// hypervisor, and "" for any other.
-func remote(kind string) string {
-	for _, r := range []string{
+	for _, remote := range []string{
 		"virtiofs", "fuse.sshfs", "fuse.rclone", "fuse.s3fs", "fuse.glusterfs",
 		"fuse.grpcfuse", "fuse.osxfs", "fuse.davfs", "fuse.gcsfuse", "fuse.google-drive-ocamlfuse", "fuse.vmhgfs-fuse",
 	} {
-		if kind == r {
+		if kind == remote {
 			return kind
 		}
 	}

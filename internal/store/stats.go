@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -75,12 +74,24 @@ func fileSize(path string) int64 {
 	return info.Size()
 }
 
+// Written is when the last commit was through: whether the writer moves, however
+// slowly. It is the zero time before the first.
+func (s *Store) Written() time.Time {
+	if at := s.written.Load(); at != 0 {
+		return time.Unix(0, at)
+	}
+	return time.Time{}
+}
+
 // Canary updates a row through the writer and reads it back through a reader.
-// It returns when ctx ends, also while the writer is stuck; then the next
-// canary fails at once until that one has come through.
+// It returns when ctx ends, also while the writer is stuck. One canary is under
+// way at a time: the next waits for it, so that two who ask at once are not told
+// of each other.
 func (s *Store) Canary(ctx context.Context) error {
-	if !s.probe.CompareAndSwap(false, true) {
-		return errors.New("canary: the one before is still under way")
+	select {
+	case s.canary <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("canary: wait for the one before: %w", ctx.Err())
 	}
 	want := newNonce()
 	r := &request{durability: Relaxed, done: make(chan result, 1), fn: func(tx *Tx) error {
@@ -96,14 +107,14 @@ func (s *Store) Canary(ctx context.Context) error {
 	}()
 	select {
 	case err := <-sent:
-		defer s.probe.Store(false)
+		defer func() { <-s.canary }()
 		if err != nil {
 			return fmt.Errorf("canary: %w", err)
 		}
 	case <-ctx.Done():
 		go func() {
 			<-sent
-			s.probe.Store(false)
+			<-s.canary
 		}()
 		return fmt.Errorf("canary: wait for the writer: %w", ctx.Err())
 	}

@@ -46,21 +46,19 @@ type Options struct {
 
 // Store is an open database. Its methods may be called from many goroutines.
 type Store struct {
-	path  string
-	now   func() time.Time
-	log   *slog.Logger
-	fault func(error)
-	life  *life
-	write *sql.DB
-	read  *sql.DB
-	w     *writer
-	open  *openItems
-	ring  *ring
-	stmts stmtCache
-	probe atomic.Bool // a canary is under way
-
-	began    time.Time    // this life
-	searched atomic.Int64 // the event up to which the search finds what was said
+	path    string
+	now     func() time.Time
+	log     *slog.Logger
+	fault   func(error)
+	life    *life
+	write   *sql.DB
+	read    *sql.DB
+	w       *writer
+	open    *openItems
+	ring    *ring
+	stmts   stmtCache
+	canary  chan struct{} // has one while a canary is under way
+	written atomic.Int64  // when the last commit was through, in Unix nanoseconds
 
 	closeMu sync.RWMutex // held for reading while something is begun that Close waits for
 	closed  bool
@@ -96,7 +94,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 			return nil, &NetFSError{Path: path, Type: kind}
 		}
 	}
-	s := &Store{path: path, now: o.Now, log: o.Log, fault: o.OnFault, open: newOpenItems(), ring: newRing(), stmts: stmtCache{}}
+	s := &Store{path: path, now: o.Now, log: o.Log, fault: o.OnFault, open: newOpenItems(), ring: newRing(), stmts: stmtCache{}, canary: make(chan struct{}, 1)}
 	if err := s.start(ctx, o.BootID); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
@@ -153,8 +151,6 @@ func (s *Store) start(ctx context.Context, bootID string) (err error) {
 		return err
 	}
 	s.ended, s.cancel = context.WithCancel(context.Background())
-	s.began = s.now().UTC()
-	s.w.chores.trash = time.Now()
 	s.w.chores.deleting = true // what the last life left, if anything
 	go s.w.run()
 	return nil

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	sqlite3 "modernc.org/sqlite/lib"
@@ -61,18 +62,18 @@ type writer struct {
 	offsets map[string]uint64
 	batch   []Event // appended by the batch, published after its commit
 
-	swollen               bool // the batch folded a long body: give its memory back
-	own                   bool // the batch is a chore
+	swollen               bool          // the batch folded a long body: give its memory back
+	swells                atomic.Int64  // how often that was wanted and not begun
+	freeing               chan struct{} // has one while memory is given back
+	own                   bool          // the batch is a chore
 	window, activityEvery time.Duration
 	hook                  func(stage string) error // a test's way to make a batch fail
 	chores                chores
-	index                 indexer
-	busy                  time.Time // of the last batch that was not a chore
 }
 
 func newWriter(s *Store) *writer {
 	return &writer{
-		s: s, requests: make(chan *request, maxBatch), done: make(chan struct{}),
+		s: s, requests: make(chan *request, maxBatch), done: make(chan struct{}), freeing: make(chan struct{}, 1),
 		window: commitWindow, activityEvery: activityEvery,
 	}
 }
@@ -116,7 +117,6 @@ func (w *writer) run() {
 		if len(batch) > 0 {
 			w.commit(batch)
 			last = time.Now()
-			w.busy = last
 			w.chores.wrote(last)
 			if w.chores.due(last) { // though somebody waits: it is about other sessions
 				w.flush(false)
@@ -126,6 +126,7 @@ func (w *writer) run() {
 		}
 		if !more {
 			w.flushAll()
+			w.freeing <- struct{}{}
 			return
 		}
 	}
@@ -230,6 +231,7 @@ func (w *writer) attempt(batch []*request, results []result) error {
 	if err := w.exec("COMMIT"); err != nil {
 		return err
 	}
+	w.s.written.Store(time.Now().UnixNano())
 	if !w.own {
 		failpoint.Hit("store.commit.after")
 	}
@@ -238,9 +240,26 @@ func (w *writer) attempt(batch []*request, results []result) error {
 	w.trim()
 	if w.swollen {
 		w.swollen = false
-		debug.FreeOSMemory()
+		w.giveBack()
 	}
 	return nil
+}
+
+// giveBack returns the memory that a long body took to the system. That is a
+// collection of the whole heap, on a busy machine half a second, so the writer
+// does not wait for it; it does so at its end.
+func (w *writer) giveBack() {
+	w.swells.Add(1)
+	select {
+	case w.freeing <- struct{}{}:
+		go func() {
+			for w.swells.Swap(0) > 0 {
+				debug.FreeOSMemory()
+			}
+			<-w.freeing
+		}()
+	default: // it is under way, and looks again when it is done
+	}
 }
 
 // one runs one Update in its savepoint. Its error is one of the transaction.
@@ -314,14 +333,6 @@ func (w *writer) connect() error {
 		w.disconnect(true)
 		return fmt.Errorf("connect writer: %w", err)
 	}
-	var searched string
-	err = conn.QueryRowContext(ctx, "SELECT value FROM meta WHERE key = 'searched'").Scan(&searched)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		w.disconnect(true)
-		return fmt.Errorf("connect writer: %w", err)
-	}
-	w.index.load(searched, w.lastID)
-	w.s.searched.Store(w.index.at)
 	w.s.ring.start(w.lastID)
 	return nil
 }

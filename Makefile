@@ -11,7 +11,7 @@ GOLANGCI         := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)/golangci-lint
 # Where one test needs more than a few seconds it stands in a folder of its own.
 UNIT := ./cmd/... ./internal/... ./test/agent/... ./test/layout/... ./test/mockmodel/... ./web/...
 
-.PHONY: run build test test-go test-e2e test-go-race test-e2e-all test-browser test-real test-supervisors test-soak test-race lint lint-go lint-web check release test-release image bench web shots tools
+.PHONY: run build test test-go test-e2e test-go-race test-e2e-all test-browser test-real test-supervisors test-soak soak test-race lint lint-go lint-web check release test-release image bench web shots tools
 
 run: build
 	exec bin/holdfast up
@@ -52,12 +52,19 @@ test-real:
 test-supervisors:
 	$(GO) test -count 1 -timeout 10m -parallel 12 -tags supervisors -run '^TestSupervis' ./test/e2e/
 
-# What takes its time: a host that becomes deaf and has no supervisor, and hosts
-# that are greedily or heavily used and must not be taken for deaf.
+# What takes its time: hosts that become deaf, that are full of streams, that get
+# ten thousand requests and a thousand runs, and two minutes of everything. Most
+# of it is waiting, so more at once than there are cores.
 test-soak:
-	$(GO) test -count 1 -timeout 10m -tags soak -run '$(SOAK)' ./test/e2e/
+	$(GO) test -count 1 -timeout 15m -parallel 6 -tags soak -run '$(SOAK)' ./test/e2e/
 
-SOAK := ^Test(Deaf|GreedyClient|BusyHost|StreamsUnder|ManyStreams)
+SOAK := ^Test(Deaf|GreedyClient|BusyHost|StreamsUnder|ManyStreams|LoadOf|Soak)
+
+# Half an hour of heavy mixed load without one false alarm, with the figures.
+SOAK_MINUTES ?= 30
+
+soak:
+	SOAK_MINUTES=$(SOAK_MINUTES) $(GO) test -count 1 -timeout 24h -v -tags soak -run '^TestSoak$$' ./test/e2e/
 
 lint: lint-go lint-web
 

@@ -17,7 +17,6 @@ func main() {
 		Version: app.Version,
 		Serve:   app.Serve,
 		Offline: app.Offline,
-		Examine: app.Examine,
 		Keeper:  keeper.Main,
 		Agent:   builtin.Main,
 	}))

@@ -33,18 +33,14 @@ export function launch() {
   });
 }
 
-/**
- * Runs cases at both sizes, with one browser for the file. Each case has a host and a browser profile of its own. One
- * that is about no size (once) runs at the larger only.
- */
+/** Runs cases at both sizes, with one browser for the file. Each case has a host and a browser profile of its own. */
 export function atBothSizes(cases) {
   let browser;
   before(async () => (browser = await launch()));
   after(() => Promise.race([browser.close(), sleep(5_000, undefined, { ref: false })]));
   for (const size of [desktop, phone]) {
     describe(size.name, () => {
-      for (const [name, run, { once, ...setup } = {}] of cases) {
-        if (once && size.phone) continue;
+      for (const [name, run, setup = {}] of cases) {
         test(name, { timeout: 60_000 }, async () => {
           const world = new World(setup);
           const open = [];

@@ -66,7 +66,6 @@ export const language = {
       if (choice === next) choice = before;
       throw error;
     }
-    if (choice !== next) return;
     if (next === 'system') drop('language');
     else write('language', next);
   },

@@ -7,7 +7,7 @@ import type { AgentOptions } from '../lib/fold';
 import { dayGroup } from '../lib/format';
 import { countParagraphs } from '../lib/markdown';
 import { drop, read, readJSON, write } from '../lib/storage';
-import { SharedStream } from '../lib/shared';
+import { Stream } from '../lib/stream';
 import { endWords } from '../lib/words';
 import type { Agent, Approval, LogEvent, Me, SessionRow } from '../lib/types';
 import { HealthWatch } from './health.svelte';
@@ -87,7 +87,7 @@ export class App {
   readonly outbox: Outbox;
   readonly health = new HealthWatch();
 
-  private readonly stream: SharedStream;
+  private readonly stream: Stream;
   private incoming: LogEvent[] = [];
   private flushing = false;
   private toastId = 0;
@@ -101,7 +101,7 @@ export class App {
 
   constructor() {
     this.outbox = new Outbox(() => this.loggedOut());
-    this.stream = new SharedStream({
+    this.stream = new Stream({
       event: (event) => this.take(event),
       resync: () => void this.load(),
       open: () => this.opened(),

@@ -45,6 +45,7 @@ type step func(t *turn, ctx context.Context, s script.Step) error
 //	stream N [DELAY] [seed=S]   N chunks of script.Chunks
 //	clock N [DELAY]             N chunks, each the time at which it was written
 //	                            (Unix nanoseconds) and a space; for test/bench
+//	words N [DELAY]             N chunks, "w0000 ", "w0001 " …
 //	line SIZE                   one chunk of that many bytes of script.Long
 //	message-id ID               for the chunks that follow
 //	tool ID KIND TITLE          announces a call, in progress
@@ -86,6 +87,7 @@ func steps() map[string]step {
 			return t.stream(ctx, chunks, delay)
 		},
 		"clock": func(t *turn, ctx context.Context, s script.Step) error { return t.clock(ctx, s) },
+		"words": func(t *turn, ctx context.Context, s script.Step) error { return t.words(ctx, s) },
 		"line": func(t *turn, _ context.Context, s script.Step) error {
 			n, err := script.Size(s.Arg(0, ""))
 			if err != nil {
@@ -347,6 +349,23 @@ func (t *turn) clock(ctx context.Context, s script.Step) error {
 			return err
 		}
 		if err := t.say(strconv.FormatInt(time.Now().UnixNano(), 10) + " "); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// words says "w0000 w0001 …", one a chunk: words 400 15ms.
+func (t *turn) words(ctx context.Context, s script.Step) error {
+	delay, err := time.ParseDuration(s.Arg(1, "0s"))
+	if err != nil {
+		return fmt.Errorf("words: %w", err)
+	}
+	for i := range number(s.Arg(0, "1")) {
+		if err := t.say(fmt.Sprintf("w%04d ", i)); err != nil {
+			return err
+		}
+		if err := pause(ctx, delay); err != nil {
 			return err
 		}
 	}

@@ -61,7 +61,8 @@ atBothSizes([
       });
       for (let i = 0; i < 4; i++) {
         await world.cli('restart');
-        await sleep(400);
+        const before = (await person.shown()).length;
+        await until('the answer goes on', async () => (await person.shown()).length > Math.min(before, text.length - 1));
       }
       await page.locator('.say', { hasText: 'w0299' }).waitFor({ timeout: 30_000 });
       await person.finished();
@@ -100,7 +101,7 @@ atBothSizes([
       await page.locator('.say', { hasText: '[hang]' }).waitFor();
       await page.getByRole('button', { name: 'Stop', exact: true }).click();
       await page.getByText('Stopping…').waitFor();
-      await page.getByRole('button', { name: 'End the agent' }).click({ timeout: 20_000 });
+      await page.getByRole('button', { name: 'End the agent' }).click({ timeout: 30_000 });
       const dialog = page.getByRole('dialog');
       await dialog.getByText('What it wrote is kept').waitFor();
       await dialog.getByRole('button', { name: 'End Script' }).click();
@@ -154,8 +155,11 @@ atBothSizes([
       await page.route('**/api/**', away);
       await page.goto(world.base);
       await page.locator('.ban', { hasText: 'No answer' }).waitFor();
+      const now = page.getByRole('button', { name: 'Try now' });
+      await now.waitFor();
       await page.unroute('**/api/**', away);
-      await page.getByRole('button', { name: 'Try now' }).click();
+      // The page also comes back by itself, and then there is nothing left to press.
+      await Promise.race([now.click().catch(() => {}), page.locator('.ban').waitFor({ state: 'detached' })]);
       await page.locator('.ban').waitFor({ state: 'detached' });
       await page.getByText('say ready').filter({ visible: true }).first().waitFor();
     },

@@ -1,9 +1,9 @@
-// The browser, pages that watch themselves, and what a person does on them.
+// The browser, the people in it, and what they do on the page. How a test is written stands in README.md.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { after, before, describe, test } from 'node:test';
+import { after, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { chromium } from 'playwright-core';
 import { until, World } from './world.mjs';
@@ -17,6 +17,7 @@ export const phone = {
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
+/** Starts a browser. */
 export function launch() {
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
@@ -33,37 +34,58 @@ export function launch() {
   });
 }
 
-/** Runs cases at both sizes, with one browser for the file. Each case has a host and a browser profile of its own. */
+let shared;
+
+/** The browser of this process, started for the first who asks. Profiles do not see each other: it is shared by all cases. */
+function browser() {
+  return (shared ??= launch());
+}
+
+/**
+ * Runs cases at both sizes, the two at once: [name, run] or [name, run, setup].
+ *
+ * Each case has a host of its own, which it may kill, a person's home and a folder for work; each visitor is a fresh
+ * profile in the process's browser. At the end the consoles have to be clean, no request may have gone to another host,
+ * and no process may be left.
+ *
+ * run gets { world, size, visitor }; setup is what World takes. once is for a case that is about no size, which runs at the
+ * larger only; failpoints arms places in the host's first life.
+ */
 export function atBothSizes(cases) {
-  let browser;
-  before(async () => (browser = await launch()));
-  after(() => Promise.race([browser.close(), sleep(5_000, undefined, { ref: false })]));
-  for (const size of [desktop, phone]) {
-    describe(size.name, () => {
-      for (const [name, run, setup = {}] of cases) {
-        test(name, { timeout: 60_000 }, async () => {
-          const world = new World(setup);
-          const open = [];
-          let failed = true;
-          try {
-            await world.start();
-            const visitor = async (options) => {
-              const person = await Person.arrive(browser, world, size, options);
-              open.push(person);
-              return person;
-            };
-            await run({ world, size, visitor });
-            for (const person of open) person.check();
-            failed = false;
-          } finally {
-            if (failed) for (const person of open) await person.report(`${size.phone ? 'phone' : 'desktop'} ${name}`, world);
-            for (const person of open) await person.leave();
-            const left = await world.close();
-            if (!failed) assert.deepEqual(left, [], 'processes left running');
-          }
-        });
-      }
-    });
+  after(async () => {
+    if (shared) await Promise.race([shared.then((it) => it.close()), sleep(5_000, undefined, { ref: false })]);
+  });
+  describe('at both sizes', { concurrency: 2 }, () => {
+    for (const size of [desktop, phone]) {
+      describe(size.name, { concurrency: 1 }, () => {
+        for (const [name, run, setup = {}] of cases) {
+          const { once, ...rest } = setup;
+          if (!(once && size.phone)) test(name, { timeout: 120_000 }, () => one(name, run, rest, size));
+        }
+      });
+    }
+  });
+}
+
+async function one(name, run, { failpoints = [], ...setup }, size) {
+  const world = new World(setup);
+  const open = [];
+  let failed = true;
+  try {
+    await world.start(...failpoints);
+    const visitor = async (options) => {
+      const person = await Person.arrive(await browser(), world, size, options);
+      open.push(person);
+      return person;
+    };
+    await run({ world, size, visitor });
+    for (const person of open) person.check();
+    failed = false;
+  } finally {
+    if (failed) for (const person of open) await person.report(`${size.phone ? 'phone' : 'desktop'} ${name}`, world);
+    await Promise.all(open.map((person) => person.leave()));
+    const left = await world.close();
+    if (!failed) assert.deepEqual(left, [], 'processes left running');
   }
 }
 
@@ -73,22 +95,30 @@ export class Person {
   /** Console errors that belong to a case, such as a refused login. */
   expected = [];
 
+  /**
+   * Comes with a fresh profile and an empty tab, logged in unless link is false. Other options are those of a
+   * playwright context, such as colorScheme.
+   */
   static async arrive(browser, world, size, options = {}) {
     const person = new Person();
     const { link = true, ...context } = options;
     Object.assign(person, { world, size, context: await browser.newContext({ ...size.options, ...context }) });
+    // What the page does with a link is login.test.mjs's; here it would cost every case one more page.
+    if (link) await person.redeem(await world.link());
     await person.tab();
-    if (link) {
-      await person.page.goto(await world.link());
-      await person.page.locator('.head h1').waitFor();
-    }
     return person;
+  }
+
+  /** Takes the cookie that a link gives, without a page. */
+  async redeem(link) {
+    const answer = await this.context.request.post(`${this.world.base}/api/v1/login/link`, { data: { secret: link.split('#link=')[1] } });
+    assert.ok(answer.ok(), `log in: ${answer.status()} ${await answer.text()}`);
   }
 
   /** Opens another tab of the same profile and makes it the current one. */
   async tab() {
     const page = await this.context.newPage();
-    page.setDefaultTimeout(15_000);
+    page.setDefaultTimeout(30_000);
     page.on('console', (message) => {
       if (message.type() === 'error' || message.text().includes('Content Security Policy')) this.fault(message.text());
     });
@@ -185,7 +215,7 @@ export class Person {
 
   /** The run is over and the composer sends again. */
   async finished() {
-    await this.page.getByRole('button', { name: 'Send', exact: true }).waitFor({ timeout: 30_000 });
+    await this.page.getByRole('button', { name: 'Send', exact: true }).waitFor();
     await this.page.locator('.say.open').waitFor({ state: 'detached' });
   }
 
@@ -237,7 +267,6 @@ export class Person {
 export const bare = (text) => text.replace(/\s+/g, '');
 
 /** A script that says n numbered words, and the text that it makes. */
-export function words(n, delay = '15ms', first = 0) {
-  const all = Array.from({ length: n }, (_, i) => `w${String(first + i).padStart(4, '0')}`);
-  return { script: all.map((word) => `say "${word} "\nsleep ${delay}`).join('\n'), text: all.join(' ') };
+export function words(n, delay = '15ms') {
+  return { script: `words ${n} ${delay}`, text: Array.from({ length: n }, (_, i) => `w${String(i).padStart(4, '0')}`).join(' ') };
 }

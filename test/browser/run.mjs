@@ -3,7 +3,9 @@
 //
 //   npm test [-- login.test.mjs …]     npm run shots [-- name…]
 //
-// CHROMIUM is the path of the browser. Without one everything is skipped, which is a failure where CI is set.
+// CHROMIUM is the path of the browser. Without it the tests take chromium-headless-shell where it is installed: the same
+// pages for a quarter of the work, because nothing of a window is made. The pictures, and web/mock/drive.mjs, take the
+// whole Chromium. Without any everything is skipped, which is a failure where CI is set.
 
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
@@ -14,7 +16,9 @@ const here = import.meta.dirname;
 const root = join(here, '..', '..');
 const [what, ...names] = process.argv.slice(2);
 
-const chromium = process.env.CHROMIUM ?? '/usr/bin/chromium';
+const whole = '/usr/bin/chromium';
+const shell = '/usr/bin/chromium-headless-shell';
+const chromium = process.env.CHROMIUM ?? (what === 'test' && existsSync(shell) ? shell : whole);
 if (!existsSync(chromium)) {
   console.error(`SKIPPED: the tests in a browser did not run. There is no ${chromium}; install Chromium or set CHROMIUM to its path.`);
   process.exit(process.env.CI ? 1 : 0);

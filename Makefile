@@ -27,13 +27,13 @@ test-go:
 	$(GO) test -timeout 5m $(UNIT)
 
 test-e2e:
-	HOLDFAST_TEST_KILLS=40 $(GO) test -short -timeout 10m ./test/e2e/...
+	HOLDFAST_TEST_KILLS=40 $(GO) test -short -timeout 10m -parallel 4 ./test/e2e/...
 
 test-go-race:
 	$(GO) test -race -timeout 8m $(UNIT)
 
 test-e2e-all:
-	$(GO) test -timeout 10m ./test/e2e/...
+	$(GO) test -timeout 10m -parallel 4 ./test/e2e/...
 
 # The built binary in Chromium, then the page against a host that a script plays.
 test-browser: web/node_modules test/browser/node_modules

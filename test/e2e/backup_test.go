@@ -23,6 +23,7 @@ func (w *world) cliFails(args ...string) string {
 // A backup that is made while answers stream is a state that there was; restored,
 // it holds all that was there when the command began, and goes on.
 func TestBackupUnderLoad(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "")
 	w.start()
 	s := w.newSession()

@@ -56,6 +56,7 @@ func (w *world) fill() string {
 }
 
 func TestDiskFullInMidAnswer(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "")
 	w.smallDisk("24m")
 	// The watch on the disk would refuse everything on so small a one: it fills
@@ -98,6 +99,7 @@ func TestDiskFullInMidAnswer(t *testing.T) {
 
 // A client that opens the stream and never reads must cost nobody anything.
 func TestReaderThatNeverReads(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "")
 	w.start()
 	s := w.newSession()
@@ -127,6 +129,7 @@ func TestReaderThatNeverReads(t *testing.T) {
 
 // With 64 descriptors, soft and hard, the host still talks and still answers.
 func TestFewDescriptors(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "")
 	cmd := exec.Command("/bin/sh", "-c", `ulimit -n 64 && exec "$0" serve --addr 127.0.0.1:0 --home "$1"`, bins.host, w.home)
 	cmd.Env = w.environ()
@@ -172,6 +175,7 @@ func TestFewDescriptors(t *testing.T) {
 
 // Descriptors of the host are where they were after many runs and streams.
 func TestDescriptorsComeBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "")
 	w.start()
 	s := w.newSession()

@@ -76,6 +76,7 @@ func (w *world) read(name string) string {
 }
 
 func TestDetach(t *testing.T) {
+	t.Parallel()
 	w := detachedWorld(t)
 	code, out := w.up("--addr", "127.0.0.1:0")
 	pid := w.pid()
@@ -151,6 +152,7 @@ func readFile(t *testing.T, path string) string {
 
 // TestDetachFails has the host die before it is healthy.
 func TestDetachFails(t *testing.T) {
+	t.Parallel()
 	w := detachedWorld(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -181,6 +183,7 @@ func TestDetachFails(t *testing.T) {
 // TestUpEndsWithItsTerminal: what was started in a terminal, and not detached,
 // goes when the terminal does.
 func TestUpEndsWithItsTerminal(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("script"); err != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 // start the run is whole, and what the agent was to get it got once, from the
 // same process.
 func TestHostDiesAt(t *testing.T) {
+	t.Parallel()
 	text, want := stream(60, "5ms", 11)
 	for _, place := range []string{
 		"host.fork=kill", "host.attach=kill",
@@ -55,6 +56,7 @@ func (w *world) once(methods ...string) {
 }
 
 func TestHostDiesAtAnswer(t *testing.T) {
+	t.Parallel()
 	for _, place := range []string{"host.push.answer=kill", "host.pushed.answer=kill"} {
 		t.Run(place, func(t *testing.T) {
 			t.Parallel()
@@ -84,6 +86,7 @@ func TestHostDiesAtAnswer(t *testing.T) {
 }
 
 func TestHostDiesAtCancel(t *testing.T) {
+	t.Parallel()
 	text, _ := stream(5000, "10ms", 12)
 	for _, place := range []string{"host.push.cancel=kill", "host.pushed.cancel=kill"} {
 		t.Run(place, func(t *testing.T) {
@@ -110,6 +113,7 @@ func TestHostDiesAtCancel(t *testing.T) {
 }
 
 func TestHostDiesAtLoad(t *testing.T) {
+	t.Parallel()
 	for _, place := range []string{"host.push.session/load=kill", "host.pushed.session/load=kill"} {
 		t.Run(place, func(t *testing.T) {
 			t.Parallel()
@@ -161,6 +165,7 @@ func (w *world) keeperPID() int {
 }
 
 func TestKeeperKilled(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, agentEnv{"SCRIPT_AGENT_IGNORE_EOF": "1"}, "")
 	w.start()
 	s := w.newSession()
@@ -189,6 +194,7 @@ func TestKeeperKilled(t *testing.T) {
 }
 
 func TestKeeperKilledWithoutHost(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "")
 	w.start()
 	s := w.newSession()
@@ -212,6 +218,7 @@ func TestKeeperKilledWithoutHost(t *testing.T) {
 // A prompt that the keeper had surely not begun is not lost with the keeper:
 // it goes to the next one.
 func TestPromptNotBegun(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "")
 	w.start("host.push.prompt=kill")
 	s := w.newSession()
@@ -228,6 +235,7 @@ func TestPromptNotBegun(t *testing.T) {
 
 // Keeper deaths in between: at most once is what is honest.
 func TestKeeperDiesAt(t *testing.T) {
+	t.Parallel()
 	// Lines of an epoch: 1 initialize, 2 session/new, 3 the prompt.
 	for place, want := range map[string]string{
 		"keeper.intent=kill@3":      "interrupted",
@@ -259,6 +267,7 @@ func TestKeeperDiesAt(t *testing.T) {
 }
 
 func TestBootIDChanged(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "")
 	w.start("boot_id:=first")
 	s := w.newSession()
@@ -280,6 +289,7 @@ func TestBootIDChanged(t *testing.T) {
 }
 
 func TestInterpreterPanic(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "")
 	w.start("host.interpret=panic@20")
 	s := w.newSession()
@@ -299,6 +309,7 @@ func TestInterpreterPanic(t *testing.T) {
 // Records that can never be interpreted are kept raw and passed over, each
 // once: no host reads them for ever.
 func TestInterpreterPanicsAlways(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "")
 	w.start("host.interpret=panics@20")
 	s := w.newSession()
@@ -332,6 +343,7 @@ func TestInterpreterPanicsAlways(t *testing.T) {
 }
 
 func TestApprovalOverTwoRestarts(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "")
 	w.start()
 	s := w.newSession()
@@ -373,6 +385,7 @@ func TestApprovalOverTwoRestarts(t *testing.T) {
 }
 
 func TestApprovalWithReusedRawID(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "")
 	w.start()
 	s := w.newSession()
@@ -393,6 +406,7 @@ func TestApprovalWithReusedRawID(t *testing.T) {
 }
 
 func TestApprovalCancelledWithItsRun(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "")
 	w.start()
 	s := w.newSession()
@@ -407,6 +421,7 @@ func TestApprovalCancelledWithItsRun(t *testing.T) {
 
 // Gemini does not end a cancelled turn until its question is answered.
 func TestCancelOfAnAgentThatWantsItsAnswer(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, agentEnv{"SCRIPT_AGENT_NO_CANCEL_UNTIL_ANSWER": "1"}, "")
 	w.start()
 	s := w.newSession()
@@ -421,6 +436,7 @@ func TestCancelOfAnAgentThatWantsItsAnswer(t *testing.T) {
 // An agent that stops waiting by itself: expired is not denied, and an answer
 // that comes too late is refused, also when the host was away meanwhile.
 func TestApprovalExpires(t *testing.T) {
+	t.Parallel()
 	for name, away := range map[string]bool{"host there": false, "host away": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -454,6 +470,7 @@ func TestApprovalExpires(t *testing.T) {
 }
 
 func TestAgentEnds(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		script, reason string
 		env            agentEnv
@@ -499,6 +516,7 @@ func TestAgentEnds(t *testing.T) {
 }
 
 func TestAgentThatIsNotThere(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "[agents.ghost]\nname = \"Ghost\"\ncommand = [\"/nonexistent/ghost\"]\n")
 	w.start()
 	var s sessionRow
@@ -513,6 +531,7 @@ func TestAgentThatIsNotThere(t *testing.T) {
 }
 
 func TestEviction(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, agentEnv{"SCRIPT_AGENT_CAPS": "load", "SCRIPT_AGENT_LOAD": "replay", "SCRIPT_AGENT_HELPER": "1"}, "[limits]\nlive_agents = 1\n")
 	w.start()
 	one, two := w.newSession(), w.newSession()
@@ -535,6 +554,7 @@ func TestEviction(t *testing.T) {
 }
 
 func TestNoPlaceWhileAllRun(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "[limits]\nlive_agents = 1\n")
 	w.start()
 	one, two := w.newSession(), w.newSession()
@@ -548,6 +568,7 @@ func TestNoPlaceWhileAllRun(t *testing.T) {
 }
 
 func TestEndHungAgent(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "")
 	w.start()
 	s := w.newSession()
@@ -562,6 +583,7 @@ func TestEndHungAgent(t *testing.T) {
 
 // The tour answers its prompt as cancelled when its input ends.
 func TestEndAgentThatAnswers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "")
 	w.agent = "tour"
 	w.start()
@@ -585,6 +607,7 @@ func TestEndAgentThatAnswers(t *testing.T) {
 }
 
 func TestLongLine(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "")
 	w.start()
 	s := w.newSession()
@@ -604,6 +627,7 @@ func TestLongLine(t *testing.T) {
 }
 
 func TestSecondHostIsRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "")
 	w.start()
 	before, err := os.ReadDir(w.home)
@@ -630,6 +654,7 @@ func TestSecondHostIsRefused(t *testing.T) {
 }
 
 func TestDelete(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "")
 	w.start()
 	s := w.newSession()

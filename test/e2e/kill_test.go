@@ -12,6 +12,7 @@ import (
 // TestRandomKills kills the host at random moments of streaming turns, a
 // quarter of the times within 50 ms of a start.
 func TestRandomKills(t *testing.T) {
+	t.Parallel()
 	kills := 200
 	if s := os.Getenv("HOLDFAST_TEST_KILLS"); s != "" {
 		n, err := strconv.Atoi(s)

@@ -36,6 +36,7 @@ func softLimit(t *testing.T, pid int) uint64 {
 // gives every child the old one, unless told: an agent in Python or Node would
 // fail after a day, and so would every helper of the host.
 func TestDescriptorLimits(t *testing.T) {
+	t.Parallel()
 	const (
 		given = 256   // by launchd
 		sane  = 16384 // what a program may use that walks all descriptors when it starts one

@@ -16,6 +16,7 @@ func stream(n int, pause string, seed uint64) (text, want string) {
 }
 
 func TestMessageGoesThrough(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "")
 	w.start()
 	s := w.newSession()
@@ -37,6 +38,7 @@ func TestMessageGoesThrough(t *testing.T) {
 }
 
 func TestHostKilledInMidAnswer(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "")
 	w.start()
 	s := w.newSession()
@@ -75,6 +77,7 @@ func TestHostKilledInMidAnswer(t *testing.T) {
 }
 
 func TestHostStoppedInMidAnswer(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "")
 	w.start()
 	s := w.newSession()
@@ -97,6 +100,7 @@ func TestHostStoppedInMidAnswer(t *testing.T) {
 }
 
 func TestMessageTwice(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "")
 	w.start()
 	s := w.newSession()
@@ -115,6 +119,7 @@ func TestMessageTwice(t *testing.T) {
 }
 
 func TestQueue(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "")
 	w.start()
 	s := w.newSession()
@@ -138,6 +143,7 @@ func TestQueue(t *testing.T) {
 }
 
 func TestCancelPausesTheQueue(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "")
 	w.start()
 	s := w.newSession()
@@ -172,6 +178,7 @@ func TestCancelPausesTheQueue(t *testing.T) {
 }
 
 func TestSecondSessionJoins(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "")
 	w.start()
 	one, two := w.newSession(), w.newSession()

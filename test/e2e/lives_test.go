@@ -42,6 +42,7 @@ func (w *world) lastLife(how string) life {
 
 // TestLives ends a host in every way there is and reads what the next one says.
 func TestLives(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "")
 	w.start()
 	if lives := w.lives(); len(lives) != 0 {
@@ -125,6 +126,7 @@ func TestLives(t *testing.T) {
 // TestSafeMode crashes a host in a loop: the next one resumes nothing, can be
 // read, says why, and goes on when a person says so.
 func TestSafeMode(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "")
 	w.start()
 	s := w.newSession()

@@ -21,6 +21,7 @@ func (w *world) dead() bool {
 // middle of an answer, of a cancel and of a load. A person does what a person
 // does: they answer or stop, and again when that failed.
 func TestHostDiesInBetween(t *testing.T) {
+	t.Parallel()
 	text, want := stream(40, "5ms", 41)
 	long, _ := stream(5000, "10ms", 42)
 	kinds := map[string]struct {
@@ -116,6 +117,7 @@ func TestHostDiesInBetween(t *testing.T) {
 // TestKeeperDiesInBetween kills the keeper around the writing of an answer and
 // of a cancel: what reached the agent reached it at most once.
 func TestKeeperDiesInBetween(t *testing.T) {
+	t.Parallel()
 	long, _ := stream(5000, "10ms", 43)
 	for kind, c := range map[string]struct{ script, reason, heard string }{
 		"answer": {"ask q1 Run it\nsay after", "interrupted", `"selected"`},
@@ -155,6 +157,7 @@ func TestKeeperDiesInBetween(t *testing.T) {
 // TestKeeperDiesAtLoad: a prompt that no keeper can bring to an agent ends with
 // an error after some tries, never sent, and the session goes on later.
 func TestKeeperDiesAtLoad(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, agentEnv{"SCRIPT_AGENT_CAPS": "load", "SCRIPT_AGENT_LOAD": "replay"}, "")
 	w.start()
 	s := w.newSession()

@@ -11,6 +11,7 @@ import (
 // TestPortOfAnotherHoldfast has a second host, with a state folder of its own,
 // meet the first one's port.
 func TestPortOfAnotherHoldfast(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil, "")
 	w.start()
 	pid := w.pid()

@@ -23,24 +23,45 @@ type holder struct {
 // lock is the kernel's lock on the state folder, held for life.
 type lock struct{ file *os.File }
 
+// lockPatience is how long a lock may outlive the host that took it: a child
+// that it was starting when it was killed holds a copy until it execs.
+const lockPatience = 5 * time.Second
+
 // takeLock locks the state folder. Where another process has it, the error is
-// a refusal that says which.
+// a refusal that says which: at once where that one lives, and else when the
+// lock stays taken. A refusal is final, supervisors do not start again what
+// ended with one.
 func takeLock(path string) (*lock, error) {
-	f, err := proc.Lock(path)
-	if errors.Is(err, proc.ErrLocked) {
-		return nil, refuse("%s", heldBy(path))
+	for deadline := time.Now().Add(lockPatience); ; time.Sleep(10 * time.Millisecond) {
+		f, err := proc.Lock(path)
+		if err == nil {
+			return &lock{f}, nil
+		}
+		if !errors.Is(err, proc.ErrLocked) {
+			return nil, fmt.Errorf("lock the state folder: %w", err)
+		}
+		h, known := readHolder(path)
+		if !known || !h.gone() || time.Now().After(deadline) {
+			return nil, refuse("%s", heldBy(h, known))
+		}
 	}
-	if err != nil {
-		return nil, fmt.Errorf("lock the state folder: %w", err)
-	}
-	return &lock{f}, nil
 }
 
-func heldBy(path string) string {
-	const remedy = "Use that one, stop it with `holdfast stop`, or name another folder with --home."
+func readHolder(path string) (h holder, known bool) {
 	data, err := os.ReadFile(path)
-	var h holder
-	if err != nil || json.Unmarshal(data, &h) != nil || h.PID == 0 {
+	return h, err == nil && json.Unmarshal(data, &h) == nil && h.PID != 0
+}
+
+// gone tells whether the process has ended. In a container the next host may
+// have its pid.
+func (h holder) gone() bool {
+	info, err := proc.Lookup(h.PID)
+	return errors.Is(err, proc.ErrGone) || err == nil && (info.Zombie || h.PID == os.Getpid())
+}
+
+func heldBy(h holder, known bool) string {
+	const remedy = "Use that one, stop it with `holdfast stop`, or name another folder with --home."
+	if !known {
 		return "Another process has just taken this state folder. " + remedy
 	}
 	where := ""

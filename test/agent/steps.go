@@ -45,7 +45,7 @@ type step func(t *turn, ctx context.Context, s script.Step) error
 //	stream N [DELAY] [seed=S]   N chunks of script.Chunks
 //	clock N [DELAY]             N chunks, each the time at which it was written
 //	                            (Unix nanoseconds) and a space; for test/bench
-//	words N [DELAY]             N chunks, "w0000 ", "w0001 " …
+//	words N [DELAY] [FIRST]     N chunks, "w0000 ", "w0001 " …, from FIRST on
 //	line SIZE                   one chunk of that many bytes of script.Long
 //	message-id ID               for the chunks that follow
 //	tool ID KIND TITLE          announces a call, in progress
@@ -355,14 +355,15 @@ func (t *turn) clock(ctx context.Context, s script.Step) error {
 	return nil
 }
 
-// words says "w0000 w0001 …", one a chunk: words 400 15ms.
+// words says "w0000 w0001 …", one a chunk.
 func (t *turn) words(ctx context.Context, s script.Step) error {
 	delay, err := time.ParseDuration(s.Arg(1, "0s"))
 	if err != nil {
 		return fmt.Errorf("words: %w", err)
 	}
+	first := number(s.Arg(2, "0"))
 	for i := range number(s.Arg(0, "1")) {
-		if err := t.say(fmt.Sprintf("w%04d ", i)); err != nil {
+		if err := t.say(fmt.Sprintf("w%04d ", first+i)); err != nil {
 			return err
 		}
 		if err := pause(ctx, delay); err != nil {

@@ -267,6 +267,7 @@ export class Person {
 export const bare = (text) => text.replace(/\s+/g, '');
 
 /** A script that says n numbered words, and the text that it makes. */
-export function words(n, delay = '15ms') {
-  return { script: `words ${n} ${delay}`, text: Array.from({ length: n }, (_, i) => `w${String(i).padStart(4, '0')}`).join(' ') };
+export function words(n, delay = '15ms', first = 0) {
+  const text = Array.from({ length: n }, (_, i) => `w${String(first + i).padStart(4, '0')}`).join(' ');
+  return { script: `words ${n} ${delay} ${first}`, text };
 }

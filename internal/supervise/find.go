@@ -269,14 +269,3 @@ func ours(pid int) bool {
 	}
 	return err != nil || a == b
 }
-
-// writable tries, for modes do not tell of access lists and read-only disks.
-func writable(dir string) bool {
-	f, err := os.CreateTemp(dir, ".holdfast-try-*")
-	if err != nil {
-		return false
-	}
-	f.Close()
-	os.Remove(f.Name())
-	return true
-}

@@ -78,6 +78,7 @@ export const de: Words = {
     host: 'Host',
     settings: 'Einstellungen',
     newSessionKey: 'Neue Sitzung (N)',
+    ctrl: 'Strg',
     showSidebar: 'Seitenleiste zeigen',
     showSidebarKey: (key) => `Seitenleiste zeigen (${key})`,
     noAnswerSince: (time) => `Keine Antwort seit ${time}`,
@@ -395,6 +396,7 @@ export const de: Words = {
     added: 'hinzugefügt',
     removed: 'entfernt',
     leftOut: 'Zeilen ausgelassen',
+    tooLarge: 'Zu groß, um es hier zu vergleichen.',
     group: (reads, searches) => {
       const read = reads ? `${reads === 1 ? 'Eine Datei' : `${reads} Dateien`} gelesen` : '';
       const often = searches === 1 ? 'einmal' : searches === 2 ? 'zweimal' : `${searches}-mal`;

@@ -91,6 +91,8 @@ export const en = {
     host: 'Host',
     settings: 'Settings',
     newSessionKey: 'New session (N)',
+    /** As it stands on the keyboards of the language. */
+    ctrl: 'Ctrl',
     showSidebar: 'Show the sidebar',
     showSidebarKey: (key: string) => `Show the sidebar (${key})`,
     noAnswerSince: (time: string) => `No answer since ${time}`,
@@ -415,6 +417,7 @@ export const en = {
     added: 'added',
     removed: 'removed',
     leftOut: 'lines left out',
+    tooLarge: 'Too large to compare here.',
     /** A group of small reads, closed: "Read 3 files, searched twice". */
     group: (reads: number, searches: number) => {
       const read = reads ? `Read ${reads === 1 ? 'a file' : `${reads} files`}` : '';

@@ -66,6 +66,7 @@ export const language = {
       if (choice === next) choice = before;
       throw error;
     }
+    if (choice !== next) return;
     if (next === 'system') drop('language');
     else write('language', next);
   },

@@ -1,6 +1,7 @@
 // A file's change as lines with numbers, for the tool card and the permission.
 
 import { structuredPatch } from 'diff';
+import { t } from '../i18n/index.svelte';
 
 export interface DiffLine {
   sign: '+' | '-' | ' ' | '…';
@@ -26,7 +27,7 @@ export function diffFile(path: string, old: string | null | undefined, next: str
   if (before.length + next.length > MAX_CHARS) {
     out.removed = before ? before.split('\n').length : 0;
     out.added = next.split('\n').length;
-    out.lines.push({ sign: '…', number: null, text: 'Too large to compare here.' });
+    out.lines.push({ sign: '…', number: null, text: t.tool.tooLarge });
     return out;
   }
   const patch = structuredPatch('', '', before, next, '', '', { context: 3 });

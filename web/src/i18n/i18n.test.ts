@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { explain, Problem } from '../lib/api';
 import { compact, count, dayGroup, duration, listTime, money } from '../lib/format';
 import { size, summary, type Ledger } from '../lib/host';
-import { endWords, stateWords } from '../lib/words';
+import { endWords, loginFailed, stateWords } from '../lib/words';
 import type { SessionRow } from '../lib/types';
 import { de } from './de';
 import { en } from './en';
@@ -64,6 +64,9 @@ describe('German', () => {
 
   it('says states, and leaves the host its own words', () => {
     expect(stateWords({ state: 'interrupted', reason: 'interrupted', agent_state: 'ready' } as SessionRow).line).toBe('Unterbrochen');
+    const denied = new Problem(401, 'login_denied', 'Login denied', 'the link is unknown');
+    expect(loginFailed('link', denied)).toBe('Anmeldung mit dem Link fehlgeschlagen: Er ist unbekannt, älter als 10 Minuten oder schon benutzt.');
+    expect(loginFailed('link', new Problem(429, 'too_many_logins', 'Too many', 'Wait 5 s'))).toContain('Wait 5 s.');
     expect(endWords('cancelled').title).toBe('Gestoppt');
     expect(explain('Die Liste wurde nicht geladen', new Problem(503, 'shed', 'Busy', 'The host is shedding load'))).toBe('Die Liste wurde nicht geladen: The host is shedding load.');
   });

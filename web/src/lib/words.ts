@@ -1,6 +1,7 @@
 // The words for states and ends, the same on every page.
 
 import { t } from '../i18n/index.svelte';
+import { explain, Problem } from './api';
 import { relativePath, stopwatch } from './format';
 import type { Approval, SessionRow } from './types';
 
@@ -78,6 +79,12 @@ export function waitWords(agent: string, state: string, text: string): string {
     default:
       return text || t.state.waits.other(agent);
   }
+}
+
+/** Why a login failed. That it was denied the host says in one sentence for all; the page knows by what. */
+export function loginFailed(way: 'link' | 'password', error: unknown): string {
+  const [thing, denied] = way === 'link' ? [t.said.linkFailed, t.login.linkDenied] : [t.login.passwordFailed, t.login.passwordDenied];
+  return error instanceof Problem && error.code === 'login_denied' ? t.common.cause(thing, denied) : explain(thing, error);
 }
 
 /** What ending an agent costs. */

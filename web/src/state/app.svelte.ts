@@ -8,7 +8,7 @@ import { dayGroup } from '../lib/format';
 import { countParagraphs } from '../lib/markdown';
 import { drop, read, readJSON, write } from '../lib/storage';
 import { Stream } from '../lib/stream';
-import { endWords } from '../lib/words';
+import { endWords, loginFailed } from '../lib/words';
 import type { Agent, Approval, LogEvent, Me, SessionRow } from '../lib/types';
 import { HealthWatch } from './health.svelte';
 import { Outbox } from './outbox.svelte';
@@ -142,7 +142,7 @@ export class App {
         await this.enter(true);
         return;
       } catch (error) {
-        this.loginNote = explain(t.said.linkFailed, error);
+        this.loginNote = loginFailed('link', error);
       }
     }
     await this.enter(false);

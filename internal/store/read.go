@@ -71,6 +71,7 @@ func (s *Store) viewLong(ctx context.Context, fn func(*reading) error) error {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // nothing was written
+	failpoint.Hit("store.reading")
 	return fn(&reading{s: s, ctx: ctx, tx: tx})
 }
 

@@ -177,31 +177,33 @@ func (c *core) touchDisk() error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// deathPatience is how long the evidence of a deaf host may take.
-const deathPatience = 4 * time.Second
-
 // replacePatience is how long a restart in place may take, from when the doors
-// begin to close: what is left of it after drainPatience is short.
-const replacePatience = drainPatience + 10*time.Second
+// begin to close: what is left of it after drainPatience is short. With the
+// evidence it is within twenty seconds.
+const replacePatience = drainPatience + 7*time.Second
+
+// deathPatience is how long the evidence of a deaf host is waited for. The rest of
+// probe.EvidenceBudget is for beginning anew.
+const deathPatience = probe.EvidenceBudget - 300*time.Millisecond
 
 // againVar tells a program that it follows a deaf one in the same process.
 const againVar = "HOLDFAST_AFTER_DEAF"
 
-// deaf ends this process: nothing of it is waited for longer than deathPatience.
+// deaf ends this process within probe.EvidenceBudget, whatever is stuck.
 func (h *host) deaf(log *slog.Logger, reason string) {
 	failpoint.Hit("host.deaf")
-	time.AfterFunc(deathPatience, func() { os.Exit(cli.ExitRestart) })
-	ending(h.life, log, probe.EndProbe, reason, "")
-	path, err := h.dump(reason)
-	ending(h.life, log, probe.EndProbe, reason, path)
-	said := make(chan struct{})
+	time.AfterFunc(probe.EvidenceBudget, func() { os.Exit(cli.ExitRestart) })
+	told := make(chan struct{})
 	go func() {
-		defer close(said)
+		defer close(told)
+		ending(h.life, log, probe.EndProbe, reason, "")
+		path, err := h.dump(reason)
+		ending(h.life, log, probe.EndProbe, reason, path)
 		log.Error("the host is deaf and ends itself", "reason", reason, "dump", path, "err", err)
 	}()
 	select {
-	case <-said:
-	case <-time.After(200 * time.Millisecond): // the log may be what is stuck
+	case <-told:
+	case <-time.After(deathPatience): // the disk or the log may be what is stuck
 	}
 	if h.unit.Zero() {
 		h.beginAnew(log)

@@ -284,6 +284,7 @@ func (s *Server) admit(all gates, next http.Handler) http.Handler {
 			}
 			defer working.leave()
 		}
+		begun := time.Now()
 		failpoint.Hit("http.admit")
 		rc := http.NewResponseController(w)
 		limit := int64(64 << 10)
@@ -309,7 +310,7 @@ func (s *Server) admit(all gates, next http.Handler) http.Handler {
 			a.rest()
 		}
 		if ok && c == classAPI && r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, "/api/v1/sessions") && a.status < http.StatusBadRequest {
-			s.answered.Add(1)
+			s.servedSince(begun)
 		}
 	})
 }

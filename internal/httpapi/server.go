@@ -123,6 +123,8 @@ type Server struct {
 	read     deepProbe // the same without a write, which a disk may hold up
 	requests atomic.Int64
 	answered atomic.Int64
+	youngest atomic.Int64 // when the last of those came, in ns since born
+	born     time.Time
 	conns    atomic.Int64
 
 	// life ends when streams must: it outlives every request, so it is the
@@ -153,7 +155,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Sessions == nil || cfg.Store == nil || cfg.Access == nil || cfg.Hosts == nil || cfg.Files == nil {
 		return nil, errors.New("make HTTP server: a part is missing")
 	}
-	s := &Server{cfg: cfg, log: cfg.Log}
+	s := &Server{cfg: cfg, log: cfg.Log, born: time.Now()}
 	s.life, s.stop = context.WithCancel(context.Background())
 	s.Nudge()
 	s.gates = newGates(cfg.Limits)
@@ -170,10 +172,24 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.public.Se
 // Requests is the number of requests since the start.
 func (s *Server) Requests() int64 { return s.requests.Load() }
 
-// Answered is the number of requests for sessions that were answered with them.
-// They read what the host's own probe reads, which is not among them: it tells
-// whether somebody else was served meanwhile.
-func (s *Server) Answered() int64 { return s.answered.Load() }
+// Answered is the number of requests for sessions that were answered with them,
+// and when the youngest of them came. They read what the host's own probe reads,
+// which is not among them: it tells whether somebody else was served meanwhile.
+func (s *Server) Answered() (count int64, youngest time.Time) {
+	return s.answered.Load(), s.born.Add(time.Duration(s.youngest.Load()))
+}
+
+// servedSince notes an answer to a request that came at begun.
+func (s *Server) servedSince(begun time.Time) {
+	came := int64(begun.Sub(s.born))
+	for {
+		was := s.youngest.Load()
+		if came <= was || s.youngest.CompareAndSwap(was, came) {
+			break
+		}
+	}
+	s.answered.Add(1)
+}
 
 // Connections is the number of open connections of all listeners.
 func (s *Server) Connections() int { return int(s.conns.Load()) }

@@ -28,8 +28,12 @@ const dumpName = "20060102-150405.000"
 // keptDumps is how many dumps a folder holds: evidence must not fill a disk.
 const keptDumps = 20
 
-// partPatience is how long one part may take: what it asks may be what is stuck.
-const partPatience = time.Second
+// What a part asks may be what is stuck: it may take what is left of
+// partsPatience, and at least partPatience.
+const (
+	partsPatience = time.Second
+	partPatience  = 100 * time.Millisecond
+)
 
 // Dump writes the parts to a new file of the crash folder and returns its path.
 func Dump(dir, why string, now time.Time, parts ...Part) (path string, err error) {
@@ -51,8 +55,9 @@ func fill(f *os.File, why string, now time.Time, parts []Part) error {
 	if _, err := fmt.Fprintf(f, "%s\n%s\n", now.Format(time.RFC3339Nano), why); err != nil {
 		return fmt.Errorf("write dump: %w", err)
 	}
+	until := time.Now().Add(partsPatience)
 	for _, p := range parts {
-		text, err := p.text()
+		text, err := p.text(max(time.Until(until), partPatience))
 		if err != nil {
 			text = fmt.Appendf(text, "could not be told: %v\n", err)
 		}
@@ -64,7 +69,7 @@ func fill(f *os.File, why string, now time.Time, parts []Part) error {
 }
 
 // text is what the part writes in time.
-func (p Part) text() ([]byte, error) {
+func (p Part) text(patience time.Duration) ([]byte, error) {
 	type result struct {
 		text []byte
 		err  error
@@ -78,7 +83,7 @@ func (p Part) text() ([]byte, error) {
 	select {
 	case r := <-done:
 		return r.text, r.err
-	case <-time.After(partPatience):
+	case <-time.After(patience):
 		return nil, errors.New("it took too long")
 	}
 }

@@ -5,18 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
 
-// The probe's times. A host that has become deaf right after a probe is judged
-// at most three intervals and a budget later, and then has its evidence to
-// write: twenty seconds in all.
+// The probe's times. A host is deaf when nothing has been answered of all that
+// came within the last 17 seconds, the probe itself and others. Whenever it was
+// that it became so, that is 17 seconds later at most; the evidence has two and a
+// half, and half a second is left for the end: twenty in all.
 const (
 	Every  = 4 * time.Second
 	Budget = 2 * time.Second
 
-	deafAfter = 3 // misses in a row
+	// EvidenceBudget is how long whatever Deaf does may take.
+	EvidenceBudget = 2500 * time.Millisecond
+
+	patience  = 17 * time.Second // where the interval is Every
+	deafAfter = 3                // misses in a row, at least
 
 	// maxExcused bounds the misses in a row that are excused: whatever the
 	// reason, a host that has not answered for a minute is of no use.
@@ -43,8 +49,9 @@ type Checks struct {
 	Written func() time.Time
 	// Disk writes a file of its own to the disk.
 	Disk func() error
-	// Answered counts what others asked of the same kind and got.
-	Answered func() int64
+	// Answered counts what others asked of the same kind and got, and tells when
+	// the youngest of them came.
+	Answered func() (count int64, youngest time.Time)
 	// Deaf ends the host. It does not return.
 	Deaf func(reason string)
 }
@@ -65,7 +72,8 @@ type Watcher struct {
 	mu      sync.Mutex
 	passed  time.Time     // of the last answer
 	took    time.Duration // that it took
-	misses  int           // in a row
+	served  time.Time     // what came then was answered; later where nothing may be held against the host before
+	misses  []time.Time   // when the rounds began that were missed since
 	excused int           // in a row
 	missed  string        // why the last one was a miss; "" where it was none
 	write   time.Time     // since when a write is under way
@@ -77,6 +85,7 @@ type Watcher struct {
 
 type answer struct {
 	round int
+	begun time.Time
 	took  time.Duration
 	err   error
 }
@@ -89,17 +98,19 @@ func (e *FailingError) Error() string { return e.Text }
 // Run probes until ctx ends.
 func (w *Watcher) Run(ctx context.Context) error {
 	answers := make(chan answer, 64)
+	w.Forget()
 	next := time.Now()
 	for round := 1; ; round++ {
 		begun := time.Now()
-		others := w.Answered()
+		others, _ := w.Answered()
 		w.launch(ctx, round, answers)
 		w.launchWrite(ctx)
 		got, err := w.await(ctx, answers, round, begun.Add(w.Budget))
 		if ctx.Err() != nil {
 			return nil
 		}
-		w.judge(verdict{passed: got && err == nil, err: err, late: time.Since(begun) - w.Budget, others: w.Answered() - others})
+		count, _ := w.Answered()
+		w.judge(verdict{begun: begun, passed: got && err == nil, err: err, late: time.Since(begun) - w.Budget, others: count - others})
 		next = next.Add(w.Every)
 		if time.Until(next) < w.Every/4 {
 			next = time.Now().Add(w.Every) // it stood still, or was told to rest
@@ -113,6 +124,11 @@ func (w *Watcher) Run(ctx context.Context) error {
 			w.Forget()
 		}
 	}
+}
+
+// patience is for how long nothing that came may go without an answer.
+func (w *Watcher) patience() time.Duration {
+	return time.Duration(float64(w.Every) * float64(patience) / float64(Every))
 }
 
 // stoodStill is by how much a timer must be late to tell that the process, or
@@ -131,43 +147,100 @@ func (w *Watcher) launch(ctx context.Context, round int, answers chan<- answer) 
 			err = w.Direct(ctx)
 		}
 		select {
-		case answers <- answer{round, time.Since(begun), err}:
+		case answers <- answer{round, begun, time.Since(begun), err}:
 		default: // nobody listens any more
 		}
 	}()
 }
 
-// await takes answers until the one of the round comes or the time is over.
+// await takes answers until the one of the round comes or the time is over, and
+// ends the host when it is deaf meanwhile.
 func (w *Watcher) await(ctx context.Context, answers <-chan answer, round int, until time.Time) (got bool, err error) {
-	timer := time.NewTimer(time.Until(until))
-	defer timer.Stop()
 	for {
+		first, due := until, w.due()
+		if !due.IsZero() && due.Before(until) {
+			first = due
+		}
+		timer := time.NewTimer(time.Until(first))
 		select {
 		case a := <-answers:
 			w.take(a)
 			if a.round == round {
+				timer.Stop()
 				return true, a.err
 			}
 		case <-timer.C:
-			return false, nil
+			if first.Equal(until) {
+				return false, nil
+			}
+			w.end()
 		case <-ctx.Done():
+			timer.Stop()
 			return false, ctx.Err()
 		}
+		timer.Stop()
 	}
 }
 
-// take notes an answer, however late: something still moves.
+// take notes an answer, however late: what came then is served. It says nothing
+// of what came later.
 func (w *Watcher) take(a answer) {
 	if a.err != nil {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.took, w.passed, w.misses, w.excused = a.took, time.Now(), 0, 0
+	w.took, w.passed, w.excused = a.took, time.Now(), 0
+	w.heardLocked(a.begun)
+}
+
+// heardLocked notes that what came at a time is not held against the host any
+// more.
+func (w *Watcher) heardLocked(at time.Time) {
+	if at.After(w.served) {
+		w.served = at
+	}
+	w.misses = slices.DeleteFunc(w.misses, func(begun time.Time) bool { return !begun.After(w.served) })
+}
+
+// due is when the host is deaf unless something is answered until then; zero:
+// nothing says that it is about to be.
+func (w *Watcher) due() time.Time {
+	_, youngest := w.Answered()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.excused < maxExcused {
+		w.heardLocked(youngest)
+	}
+	if w.diskStandsLocked() {
+		w.heardLocked(time.Now())
+	}
+	if w.resting || len(w.misses) < deafAfter {
+		return time.Time{}
+	}
+	return w.served.Add(w.patience())
+}
+
+// end ends the host where it is deaf.
+func (w *Watcher) end() {
+	if due := w.due(); due.IsZero() || time.Now().Before(due) {
+		return
+	}
+	w.mu.Lock()
+	misses, reason := len(w.misses), w.missed
+	w.mu.Unlock()
+	w.Deaf(fmt.Sprintf("the host is deaf: its own probe was missed %d times, and nothing was answered that came within the last %s: %s", misses, w.patience(), reason))
+}
+
+// diskStandsLocked tells whether the disk's own check does not come back: what a
+// restart does not mend.
+func (w *Watcher) diskStandsLocked() bool {
+	return !w.disk.IsZero() && time.Since(w.disk) > w.Budget/2
 }
 
 // verdict is what one round brought.
 type verdict struct {
+	begun  time.Time
 	passed bool
 	err    error         // of an answer that was no pass; nil: there was no answer in time
 	late   time.Duration // by how much the budget's timer was late
@@ -194,31 +267,31 @@ func (w *Watcher) judge(v verdict) {
 	var failing *FailingError
 	switch {
 	// What a restart does not mend is excused for as long as it lasts.
-	case !w.disk.IsZero() && time.Since(w.disk) > w.Budget/2:
+	case w.diskStandsLocked():
 		excuse = "the disk stands still"
-		w.passed, w.misses = time.Now(), 0
+		w.passed = time.Now()
+		w.heardLocked(w.passed)
 	case w.Patient && errors.As(v.err, &failing):
 		excuse = "it was so before a restart"
-		w.passed, w.misses = time.Now(), 0
-	case w.excused == maxExcused:
-		w.misses++
-	case v.late > w.stoodStill():
+		w.passed = time.Now()
+		w.heardLocked(w.passed)
+	case w.excused < maxExcused && v.late > w.stoodStill():
 		excuse = "the process stood still"
 		w.excused++
-	case v.others > 0:
-		excuse = fmt.Sprintf("others were answered %d times meanwhile", v.others)
-		w.excused++
+		w.heardLocked(w.served.Add(v.late)) // that time does not count
 	default:
-		w.misses++
+		w.misses = append(w.misses, v.begun)
+		if w.excused < maxExcused && v.others > 0 {
+			excuse = fmt.Sprintf("others were answered %d times meanwhile", v.others)
+			w.excused++
+		}
 	}
 	w.missed = reason
-	misses := w.misses
+	misses := len(w.misses)
 	w.mu.Unlock()
 	w.launchDisk()
 	w.say(slog.LevelWarn, "the host missed its own probe", "reason", reason, "excuse", excuse, "misses", misses)
-	if misses >= deafAfter {
-		w.Deaf(fmt.Sprintf("the host is deaf: its own probe was missed %d times: %s", misses, reason))
-	}
+	w.end()
 }
 
 // say logs without waiting: the log may be what is stuck.
@@ -280,7 +353,8 @@ func (w *Watcher) launchDisk() {
 func (w *Watcher) Forget() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.misses, w.excused, w.missed = 0, 0, ""
+	w.excused, w.missed = 0, ""
+	w.heardLocked(time.Now())
 }
 
 // Rest ends the judging: the host closes its doors by itself.
@@ -315,7 +389,7 @@ func (w *Watcher) Problems() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var all []string
-	stalled := !w.disk.IsZero() && time.Since(w.disk) > w.Budget/2
+	stalled := w.diskStandsLocked()
 	since := time.Since(w.write)
 	if w.Written != nil {
 		// A write that waits while others go through is behind them, not stuck.

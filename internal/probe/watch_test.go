@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -32,22 +33,26 @@ func TestWatcher(t *testing.T) {
 		disk     time.Duration // that its check takes
 		full     error         // of the check
 		answered int64         // by others, each second
+		waited   time.Duration // by those, for their answers
 		patient  bool
 		dies     time.Duration // after the wedge; 0: lives for two minutes
 		problem  string
 		well     bool // to the end
 	}{
 		{name: "all is well", read: fine},
-		{name: "no answer", read: hang, dies: 15 * time.Second, problem: "no answer"},
-		{name: "the door is shut", read: func(context.Context) error { return errors.New("connection refused") }, dies: 15 * time.Second, problem: "refused"},
-		{name: "reads fail", read: func(context.Context) error { return &FailingError{"no list"} }, dies: 15 * time.Second, problem: "no list"},
+		{name: "no answer", read: hang, dies: 17 * time.Second, problem: "no answer"},
+		{name: "the door is shut", read: func(context.Context) error { return errors.New("connection refused") }, dies: 17 * time.Second, problem: "refused"},
+		{name: "reads fail", read: func(context.Context) error { return &FailingError{"no list"} }, dies: 17 * time.Second, problem: "no list"},
 		{name: "reads fail, as they did before", read: func(context.Context) error { return &FailingError{"no list"} }, patient: true, problem: "no list"},
 		{name: "every answer is late", read: func(context.Context) error { time.Sleep(7 * time.Second); return nil }, problem: "no answer"},
-		{name: "answers are later than three probes", read: func(ctx context.Context) error { time.Sleep(25 * time.Second); return nil }, dies: 15 * time.Second},
+		{name: "every answer is as late as may be", read: func(context.Context) error { time.Sleep(12900 * time.Millisecond); return nil }, problem: "no answer"},
+		{name: "answers are later than three probes", read: func(ctx context.Context) error { time.Sleep(25 * time.Second); return nil }, dies: 17 * time.Second},
 		{name: "so they are, and others get theirs", read: func(context.Context) error { time.Sleep(25 * time.Second); return nil }, answered: 1, problem: "no answer"},
+		{name: "so they are, and others wait as long as may be for theirs", read: hang, answered: 1, waited: 14 * time.Second, dies: 85 * time.Second},
+		{name: "so they are, and only those who came long before get theirs", read: hang, answered: 1, waited: 17 * time.Second, dies: 17 * time.Second},
 		{name: "others are answered for ever, and we never", read: hang, answered: 1, dies: 85 * time.Second},
 		{name: "overloaded", read: func(context.Context) error { return ErrOverloaded }, direct: fine},
-		{name: "overloaded, and stuck behind it", read: func(context.Context) error { return ErrOverloaded }, direct: hang, dies: 15 * time.Second},
+		{name: "overloaded, and stuck behind it", read: func(context.Context) error { return ErrOverloaded }, direct: hang, dies: 17 * time.Second},
 		{name: "the disk stands still", read: hang, disk: time.Hour, problem: "The disk"},
 		{name: "a write hangs", read: fine, write: hang, problem: "A write has been waiting"},
 		{name: "a write takes long", read: fine, write: long, problem: "A write has been waiting"},
@@ -80,10 +85,16 @@ func TestWatcher(t *testing.T) {
 							}
 							return time.Now()
 						},
-						Answered: func() int64 { return tc.answered * int64(time.Since(begun)/time.Second) },
+						Answered: func() (int64, time.Time) {
+							if tc.answered == 0 {
+								return 0, time.Time{}
+							}
+							return tc.answered * int64(time.Since(begun)/time.Second), time.Now().Add(-tc.waited)
+						},
 						Deaf: func(string) {
 							died.Store(int64(time.Since(begun) - wrong))
 							cancel()
+							runtime.Goexit() // it does not return
 						},
 					},
 					DiskName: "/dev/x", Every: Every, Budget: Budget, Log: slog.New(slog.DiscardHandler), Patient: tc.patient,
@@ -122,6 +133,62 @@ func TestWatcher(t *testing.T) {
 	}
 }
 
+// TestWedgeToExit has a host become deaf at every moment of the probe's cycle:
+// what came before is served still, as late as it was served before, and nothing
+// that comes after. Its evidence takes as long as it may. The end is within 20
+// seconds, and no sooner than a busy host may take for an answer.
+func TestWedgeToExit(t *testing.T) {
+	const interval = 100 * time.Millisecond // between two of the others
+	worst := time.Duration(0)
+	for _, own := range []time.Duration{0, time.Second, 3 * time.Second, 9 * time.Second, 12 * time.Second} { // that the probe's answers take
+		for _, others := range []time.Duration{-1, 0, 2 * time.Second, 3 * time.Second, 5 * time.Second, 30 * time.Second} { // that those of others take; -1: there are none
+			for phase := time.Duration(0); phase < Every; phase += 370 * time.Millisecond {
+				synctest.Test(t, func(t *testing.T) {
+					begun := time.Now()
+					wedge := begun.Add(10*Every + phase)
+					ctx, cancel := context.WithCancel(t.Context())
+					var ended time.Time
+					w := &Watcher{
+						Checks: Checks{
+							Read: func(ctx context.Context) error {
+								if time.Now().After(wedge) {
+									return hang(ctx)
+								}
+								time.Sleep(own)
+								return nil
+							},
+							Write: func(context.Context) error { return nil }, Disk: func() error { return nil },
+							Answered: func() (int64, time.Time) {
+								if others < 0 {
+									return 0, begun
+								}
+								youngest := time.Now().Add(-others)
+								if youngest.After(wedge) {
+									youngest = wedge
+								}
+								return int64(youngest.Sub(begun) / interval), youngest
+							},
+							Deaf: func(string) { time.Sleep(EvidenceBudget); ended = time.Now(); cancel(); runtime.Goexit() },
+						},
+						Every: Every, Budget: Budget, Log: slog.New(slog.DiscardHandler),
+					}
+					done := make(chan struct{})
+					go func() { defer close(done); _ = w.Run(ctx) }()
+					time.Sleep(10*Every + phase + time.Minute)
+					cancel()
+					<-done
+					took := ended.Sub(wedge)
+					if took > 20*time.Second || took < 13*time.Second {
+						t.Errorf("answers took %s, those of others %s, phase %s: it ended %s after the wedge", own, others, phase, took)
+					}
+					worst = max(worst, took)
+				})
+			}
+		}
+	}
+	t.Logf("at worst it took %s", worst)
+}
+
 // After a sleep of the machine, and while the host rests, nothing is held
 // against it.
 func TestWatcherForgets(t *testing.T) {
@@ -130,7 +197,7 @@ func TestWatcherForgets(t *testing.T) {
 		w := &Watcher{
 			Checks: Checks{
 				Read: hang, Write: func(context.Context) error { return nil }, Disk: func() error { return nil },
-				Answered: func() int64 { return 0 }, Deaf: func(reason string) { t.Errorf("it was ended: %s", reason) },
+				Answered: func() (int64, time.Time) { return 0, time.Time{} }, Deaf: func(reason string) { t.Errorf("it was ended: %s", reason) },
 			},
 			Every: Every, Budget: Budget, Log: slog.New(slog.DiscardHandler),
 		}

@@ -28,6 +28,8 @@ const (
 	sampleHurried = time.Second
 	sweepEvery    = 5 * time.Minute
 
+	historyFile = "history.jsonl" // in the state folder
+
 	// memoryBudget is what a host needs at most, with everything that its
 	// defaults allow; the collector works against memoryGoal.
 	memoryBudget = 2 * memoryGoal
@@ -50,7 +52,7 @@ type books struct {
 	mu       sync.Mutex
 	watch    ledger.Watch
 	levels   ledger.Levels
-	history  ledger.History
+	history  *ledger.Journal
 	last     ledger.Sample
 	gauges   ledger.Gauges
 	agents   []ledger.AgentSample
@@ -64,7 +66,7 @@ type books struct {
 }
 
 func newBooks(c *core) *books {
-	b := &books{cfg: c.cfg, log: c.log, limit: int(c.limit), store: c.store, sessions: c.sessions, said: map[string]string{}}
+	b := &books{cfg: c.cfg, log: c.log, limit: int(c.limit), store: c.store, sessions: c.sessions, said: map[string]string{}, history: &ledger.Journal{}}
 	b.pressure.Store(&httpapi.Pressure{})
 	b.home, _ = filepath.EvalSymlinks(c.cfg.Home) // "" leaves the paths as they are
 	return b
@@ -84,6 +86,7 @@ func (b *books) owners() []ledger.Owner {
 		{Name: "store", Kind: ledger.KindSQLite, Holds: fixed(store.MaxDescriptors, store.MaxDescriptors), Claims: b.claims(b.cfg.DB())},
 		{Name: "lock", Kind: ledger.KindFile, Holds: fixed(1, 1), Claims: b.claims(b.cfg.Lock())},
 		{Name: "record of this life", Kind: ledger.KindFile, Holds: fixed(1, 2), Claims: b.claims(filepath.Join(b.cfg.Home, "life.json"))},
+		{Name: "history", Kind: ledger.KindFile, Holds: fixed(1, 2), Claims: b.claims(filepath.Join(b.cfg.Home, historyFile))},
 		// For the runtime's last words and the next dump, which must not need a descriptor then; a dump that is read.
 		{Name: "crash folder", Kind: ledger.KindFile, Holds: fixed(2, 8), Claims: b.claims(b.cfg.Crash())},
 		// A file that turns over is open twice for a moment.
@@ -169,8 +172,28 @@ func freeDisk(dir string) int64 {
 	return int64(min(free, 1<<62))
 }
 
+// remember takes up the last day from the file, which this process keeps from
+// here on. The charts of a host are no reason not to start it.
+func (b *books) remember() {
+	j, err := ledger.OpenJournal(filepath.Join(b.cfg.Home, historyFile), time.Now(), failpoint.Millis("history_ms", ledger.JournalStep))
+	if err != nil {
+		b.log.Warn("the history of this host is not kept", "err", err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.history = j
+}
+
 // keep samples until ctx ends. dump writes a diagnosis.
 func (b *books) keep(ctx context.Context, dump func(why string) (string, error)) error {
+	b.remember()
+	defer func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if err := b.history.Close(); err != nil {
+			b.log.Warn("close the history of this host", "err", err)
+		}
+	}()
 	every := sampleEvery
 	if d, err := time.ParseDuration(failpoint.Value("ledger.every")); err == nil {
 		every = d
@@ -225,8 +248,11 @@ func (b *books) turn(ctx context.Context, dump func(string) (string, error)) flo
 			}
 		}
 	}
-	b.history.Add(point)
+	kept := b.history.Note(point)
 	b.mu.Unlock()
+	if kept != nil {
+		b.log.Debug("the history of this host is not whole", "err", kept)
+	}
 
 	next := httpapi.Pressure{Descriptors: shed}
 	if readOnly {

@@ -27,7 +27,7 @@ type HostLedger struct {
 	Findings  []ledger.Finding     `json:"findings" doc:"What is wrong"`
 	Classes   []ClassLoad          `json:"classes" doc:"Requests under way, by class"`
 	Agents    []ledger.AgentSample `json:"agents" doc:"Each live agent with its keeper"`
-	History   []ledger.Point       `json:"history" doc:"The last 24 hours of this process, at most 500 points, oldest first"`
+	History   []ledger.Point       `json:"history" doc:"The last 24 hours, at most 500 points, oldest first; time in which no host ran has none"`
 }
 
 // ClassLoad is how many requests of a class are under way.

@@ -31,7 +31,10 @@ type ledgerNow struct {
 		Children    int
 		RSS         int64
 	}
-	History []struct{ Observed int }
+	History []struct {
+		At       time.Time
+		Observed int
+	}
 	Classes []struct{ Class string }
 }
 

@@ -270,6 +270,37 @@ func (s *sweeper) round() ([]proc.Info, error) {
 	return left, nil
 }
 
+// End has the keeper of the folder end its agent and itself, and waits until its
+// lock is free. One that has not ended when ctx ends is killed, and what it kept
+// is left to Sweep.
+func End(ctx context.Context, dir string) error {
+	info, err := ReadInfo(dir)
+	if err != nil {
+		return fmt.Errorf("end keeper: %w", err)
+	}
+	if held, err := Held(dir); err != nil || !held {
+		return err
+	}
+	if err := proc.Signal(info.Keeper, syscall.SIGTERM); err != nil && !errors.Is(err, proc.ErrGone) {
+		return fmt.Errorf("end keeper: %w", err)
+	}
+	for {
+		held, err := Held(dir)
+		if err != nil {
+			return fmt.Errorf("end keeper: %w", err)
+		}
+		if !held {
+			proc.Reap(info.Keeper, time.Second)
+			return nil
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return Kill(dir)
+		}
+	}
+}
+
 // Kill ends the keeper of the folder, which gives no hello, with SIGKILL, and
 // waits until its lock is free. What it kept is left to Sweep. It is found by
 // pid and start time, from its own file or from what Start noted; where neither

@@ -63,6 +63,8 @@ type Manager struct {
 	returns atomic.Bool // the host comes back at once
 	tally   tallies
 
+	strangers sync.Mutex // held while keepers of an unknown past are ended
+
 	mu        sync.Mutex
 	workers   map[string]*worker
 	closing   bool
@@ -106,6 +108,13 @@ func (m *Manager) Start(ctx context.Context) error {
 		m.live[ep.Session] = m.workerLocked(ep.Session)
 	}
 	m.mu.Unlock()
+	if !m.Held() {
+		m.wg.Go(func() {
+			if err := m.endStrangers(m.ctx); err != nil && m.ctx.Err() == nil {
+				m.Log.Error("end keepers of an unknown past", "err", err)
+			}
+		})
+	}
 	var settled []<-chan struct{}
 	for _, ep := range epochs {
 		if w := m.wake(ep.Session); w != nil {

@@ -133,6 +133,9 @@ func (m *Manager) SweepOrphans(ctx context.Context, marks map[string][]proc.Info
 	if m.Held() {
 		return nil // another program may have begun what this one does not know of
 	}
+	if err := m.endStrangers(ctx); err != nil {
+		return err
+	}
 	epochs, err := m.Store.Epochs(ctx, true)
 	if err != nil {
 		return err

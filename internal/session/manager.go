@@ -71,6 +71,7 @@ type Manager struct {
 	live      map[string]*worker // sessions with an epoch, by session id: the cap counts these
 	inherited map[string]bool    // epochs that an earlier life of the host began
 	freed     chan struct{}      // closed and replaced when a place may have become free
+	line      []*worker          // those that wait for a place, in their order
 	holds     int
 	held      chan struct{} // closed when the last hold ends; nil where nothing is held
 }

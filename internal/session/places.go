@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,12 +14,25 @@ import (
 // takePlace waits until the session may have an agent: under the cap, or after
 // the least recently used idle one has ended. It returns false when the run
 // no longer waits or the host stops.
+//
+// Places are had in the order in which they were asked for. A session that was
+// ended to make room, and is written to meanwhile, would be the first to find its
+// own place free.
 func (w *worker) takePlace(ctx context.Context, s store.Session) bool {
 	m := w.m
+	m.mu.Lock()
+	m.line = append(m.line, w)
+	m.mu.Unlock()
+	defer func() {
+		m.mu.Lock()
+		m.line = slices.DeleteFunc(m.line, func(o *worker) bool { return o == w })
+		m.mu.Unlock()
+		m.free() // the next in line may find one more
+	}()
 	told := false
 	for {
 		m.mu.Lock()
-		if len(m.live) < m.Cap {
+		if len(m.live) < m.Cap && m.line[0] == w {
 			m.live[w.session] = w
 			m.mu.Unlock()
 			return true

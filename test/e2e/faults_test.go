@@ -553,6 +553,39 @@ func TestEviction(t *testing.T) {
 	w.whole(one.ID)
 }
 
+// TestPlacesInTurn: sessions that wait for a place get one in the order in which
+// they came. Without it one waited for minutes beside others that came and went.
+func TestPlacesInTurn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil, "[limits]\nlive_agents = 1\n")
+	w.start()
+	busy := w.newSession()
+	a := w.send(busy.ID, "say one\nask go Go on")
+	question := w.pending(busy.ID)
+	var sessions []sessionRow
+	var runs []accepted
+	for range 5 {
+		s := w.newSession()
+		sessions, runs = append(sessions, s), append(runs, w.send(s.ID, "say mine"))
+		w.until("its wait", 10*time.Second, func() bool { return w.session(s.ID).AgentState == "starting" })
+	}
+	w.must("POST", "/api/v1/approvals/"+question.ID, map[string]any{"option": "allow_once"}, nil)
+	w.ended(busy.ID, a.Run)
+	var last int64
+	for i, s := range sessions {
+		w.ended(s.ID, runs[i].Run)
+		for _, e := range w.events(s.ID) {
+			if e.Kind != "run.started" {
+				continue
+			}
+			if e.ID < last {
+				t.Errorf("session %d began before one that had waited longer", i)
+			}
+			last = e.ID
+		}
+	}
+}
+
 func TestNoPlaceWhileAllRun(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil, "[limits]\nlive_agents = 1\n")

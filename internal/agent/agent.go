@@ -3,7 +3,8 @@
 //
 // It finds and describes; it starts no agent and speaks no protocol. The only
 // programs it runs are the login shell, once, and `--version` of commands that
-// it knows. A configured agent is never run to look at it.
+// it knows. A configured agent is never run to look at it, unless a person asks
+// for that in so many words (package interview, below).
 package agent
 
 import (
@@ -88,6 +89,10 @@ type Agent struct {
 	// Descriptors is how many one live agent holds after a turn, with its
 	// helper processes; 0 if nobody has counted.
 	Descriptors int
+	// LoginSetup is the id of a way to log in that the agent offers always: one
+	// that offers no other has no login. "" for an agent that says so only when
+	// a session is opened.
+	LoginSetup string
 	// Install and Login are shown to a person: how to get it, how to log in.
 	Install, Login string
 }
@@ -100,6 +105,12 @@ type Found struct {
 	Path    string `json:"path"`
 	Ready   bool   `json:"ready"`
 	Reason  string `json:"reason"` // why it is not ready and what to do; or ""
+
+	// Configured: config.toml names its command.
+	Configured bool `json:"-"`
+	// Partly: the person has the product, and not what speaks ACP for it; or a
+	// program of its name that does not work.
+	Partly bool `json:"-"`
 }
 
 // Options configures a Catalogue.
@@ -226,6 +237,13 @@ func (c *Catalogue) List(ctx context.Context) []Found {
 	return slices.Clone(c.list)
 }
 
+// Renew has the next List look anew.
+func (c *Catalogue) Renew() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.list = nil
+}
+
 // look makes the list.
 func (c *Catalogue) look(ctx context.Context, done chan struct{}) {
 	ctx, cancel := context.WithTimeout(ctx, listDeadline)
@@ -259,10 +277,11 @@ func rank(f Found) int {
 
 // found describes one agent for the list.
 func (c *Catalogue) found(ctx context.Context, e entry, env map[string]string) Found {
-	f := Found{ID: e.ID, Name: e.Name}
+	f := Found{ID: e.ID, Name: e.Name, Configured: e.configured}
 	p, err := c.resolve(e, env)
 	if err != nil {
 		f.Reason = e.missing(err)
+		_, f.Partly = lookPath(e.instead, env["PATH"])
 		return f
 	}
 	f.Path, f.Version, f.Ready = p.command[0], p.version, true
@@ -280,7 +299,7 @@ func (c *Catalogue) found(ctx context.Context, e entry, env map[string]string) F
 		v, err := c.vers.ask(ctx, p.command[0], e.version, child)
 		f.Version = v
 		if err != nil && !e.versionOptional {
-			f.Ready, f.Reason = false, fmt.Sprintf("%s %s failed: %v", f.Path, strings.Join(e.version, " "), err)
+			f.Ready, f.Partly, f.Reason = false, true, fmt.Sprintf("%s %s failed: %v", f.Path, strings.Join(e.version, " "), err)
 		}
 	}
 	return f

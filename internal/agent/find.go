@@ -2,6 +2,7 @@ package agent
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"os"
@@ -70,6 +71,56 @@ func lookPath(name, path string) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// Paths says along what agents are looked for.
+type Paths struct {
+	Service []string // the folders of the service's own PATH
+	Shell   []string // those of the login shell's
+	Name    string   // of that shell
+	Err     error    // why it did not tell
+}
+
+// Paths asks for the PATHs that the search goes along.
+func (c *Catalogue) Paths(ctx context.Context) Paths {
+	shell := c.login.ask(ctx)
+	p := Paths{
+		Service: filepath.SplitList(c.login.service["PATH"]), Shell: filepath.SplitList(shell["PATH"]),
+		Name: loginShell(c.login.service),
+	}
+	c.login.mu.Lock()
+	defer c.login.mu.Unlock()
+	if shell == nil {
+		p.Err = c.login.why
+	}
+	return p
+}
+
+// Whence says for a person on which of them a program lies.
+func (p Paths) Whence(path string) string {
+	dir := filepath.Dir(path)
+	switch {
+	case slices.Contains(p.Service, dir):
+		return "on the PATH"
+	case slices.Contains(p.Shell, dir):
+		return "on the login shell's PATH"
+	}
+	return "in one of the usual places"
+}
+
+// Along finds agents as a shell with the environment of the Options does, and
+// returns where, by id: it asks no login shell and adds no folders.
+func Along(o Options) map[string]string {
+	c := &Catalogue{opts: o, login: newLogin(o), root: "/"}
+	defer c.login.cancel()
+	found := map[string]string{}
+	for _, id := range c.ids() {
+		e, _ := c.entry(id)
+		if p, err := c.resolve(e, c.login.service); err == nil {
+			found[id] = p.command[0]
+		}
+	}
+	return found
 }
 
 // environment is the child's whole environment, of which env is the base.

@@ -44,6 +44,7 @@ type login struct {
 	mu      sync.Mutex
 	shell   map[string]string // nil: not known
 	failed  time.Time         // of the last failure
+	why     error             // it failed
 	pending chan struct{}
 }
 
@@ -117,7 +118,7 @@ func (l *login) fetch(done chan struct{}) {
 	defer l.mu.Unlock()
 	l.pending = nil
 	if err != nil {
-		l.failed = time.Now()
+		l.failed, l.why = time.Now(), err
 	} else {
 		l.shell = env
 	}

@@ -308,7 +308,7 @@ func serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 	}
 	defer evidence.Close()
 	h := &host{
-		started: started, addr: addr, limit: c.limit, unit: o.Unit, awake: func() string { return c.awake.Load().State() }, store: c.store, sessions: c.sessions,
+		started: started, addr: addr, limit: c.limit, unit: o.Unit, awake: func() string { return c.awake.Load().State() }, core: c, store: c.store, sessions: c.sessions,
 		stop: func() {
 			ending(life, log, probe.EndAsked, "by `holdfast stop`", "")
 			stop()
@@ -467,7 +467,7 @@ func Offline(ctx context.Context, cfg *config.Config) (http.Handler, func() erro
 	if err != nil {
 		return nil, nil, errors.Join(err, c.Close())
 	}
-	h := &host{started: time.Now(), addr: cfg.Addr, limit: c.limit, store: c.store, sessions: c.sessions, stop: func() {}}
+	h := &host{started: time.Now(), addr: cfg.Addr, limit: c.limit, core: c, store: c.store, sessions: c.sessions, stop: func() {}}
 	return httpapi.NewControl(server, h), c.Close, nil
 }
 

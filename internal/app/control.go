@@ -27,6 +27,7 @@ type host struct {
 	limit    uint64
 	unit     supervise.Unit
 	awake    func() string
+	core     *core
 	store    *store.Store
 	sessions *session.Manager
 	stop     func()

@@ -17,6 +17,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/holdfast-dev/holdfast/internal/config"
+	"github.com/holdfast-dev/holdfast/internal/doctor"
 	"github.com/holdfast-dev/holdfast/internal/supervise"
 )
 
@@ -85,10 +86,21 @@ type Programs struct {
 	// store, and returns the handler of the control socket. The caller calls
 	// done, which gives the lock back.
 	Offline func(ctx context.Context, cfg *config.Config) (h http.Handler, done func() error, err error)
+	// Examine looks where no host answers, in this process. It tells as a host
+	// does, and returns when ctx ends.
+	Examine func(ctx context.Context, cfg *config.Config, in doctor.Request, o Here, tell func(doctor.Line)) error
 
 	// Of the process; nil means the real ones.
 	In       io.Reader
 	Out, Err io.Writer
+	Env      []string
+	UserHome string
+}
+
+// Here says what Examine looks at beside agents, and with whose eyes.
+type Here struct {
+	Limits   bool // of this process
+	Database bool // whose folder no host has locked
 	Env      []string
 	UserHome string
 }

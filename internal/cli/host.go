@@ -54,6 +54,7 @@ type status struct {
 	Upgrade          string    `json:"upgrade"`
 	UpgradeFailed    bool      `json:"upgrade_failed"`
 	SafeMode         string    `json:"safe_mode"`
+	Awake            string    `json:"awake"`
 	LastLife         *lastLife `json:"last_life"`
 }
 

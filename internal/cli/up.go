@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/config"
@@ -187,6 +188,7 @@ func (s setting) explain(a *app) {
 // progress is one line that tells how long a person has waited. It appears
 // after a moment, and only on a terminal.
 type progress struct {
+	what atomic.Pointer[string]
 	once sync.Once
 	done chan struct{}
 	over chan struct{}
@@ -194,6 +196,7 @@ type progress struct {
 
 func (a *app) progress(what string) *progress {
 	p := &progress{done: make(chan struct{}), over: make(chan struct{})}
+	p.say(what)
 	if !isTerminal(a.Err) {
 		close(p.over)
 		return p
@@ -206,7 +209,7 @@ func (a *app) progress(what string) *progress {
 		for {
 			select {
 			case <-tick.C:
-				a.notef("\r%s … %d s ", what, int(time.Since(began).Seconds()))
+				a.notef("\r\x1b[K%s … %d s ", *p.what.Load(), int(time.Since(began).Seconds()))
 				shown = true
 			case <-p.done:
 				if shown {
@@ -218,6 +221,9 @@ func (a *app) progress(what string) *progress {
 	}()
 	return p
 }
+
+// say changes what the line tells.
+func (p *progress) say(what string) { p.what.Store(&what) }
 
 // stop takes the line away. It may be called twice.
 func (p *progress) stop() {

@@ -64,8 +64,8 @@ const (
 	AwakeNever   KeepAwake = "never"
 )
 
-// Agent is one configured agent. It is run for a session only, never to
-// look at it.
+// Agent is one configured agent. It is run for a session only; to look at it,
+// only where a person asks for that (`holdfast doctor`).
 type Agent struct {
 	Name    string            `toml:"name"`
 	Command []string          `toml:"command"`

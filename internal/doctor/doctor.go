@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -32,14 +33,6 @@ func Defaults(home string) Options {
 	return Options{Home: home, Tries: 3, Pause: 5 * time.Second, Deadline: 10 * time.Second, Young: time.Minute}
 }
 
-// Check is one thing that was looked at.
-type Check struct {
-	Name   string `json:"name"`
-	Bad    bool   `json:"bad"`
-	Seen   string `json:"seen"`
-	Remedy string `json:"remedy,omitempty"` // where it is bad
-}
-
 // Report is what an examination found.
 type Report struct {
 	Checks []Check
@@ -50,17 +43,17 @@ type Report struct {
 	Asked  []string
 }
 
-// Bad tells whether something is wrong.
+// Bad tells whether something has failed.
 func (r *Report) Bad() bool {
-	return slices.ContainsFunc(r.Checks, func(c Check) bool { return c.Bad })
+	return slices.ContainsFunc(r.Checks, func(c Check) bool { return c.State == Failed })
 }
 
 func (r *Report) ok(name, format string, args ...any) {
-	r.Checks = append(r.Checks, Check{Name: name, Seen: fmt.Sprintf(format, args...)})
+	r.Checks = append(r.Checks, Okf(GroupService, name, format, args...))
 }
 
 func (r *Report) bad(name, remedy, format string, args ...any) {
-	r.Checks = append(r.Checks, Check{Name: name, Bad: true, Seen: fmt.Sprintf(format, args...), Remedy: remedy})
+	r.Checks = append(r.Checks, Failf(GroupService, name, remedy, format, args...))
 }
 
 // Examine looks at the host of a state folder and changes nothing. Each look
@@ -79,16 +72,16 @@ func (r *Report) lookFolder(_ context.Context, o Options) bool {
 	info, err := os.Stat(o.Home)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		r.ok("state folder", "%s does not exist: no host has run here", o.Home)
+		r.ok("folder", "%s does not exist: no host has run here", o.Home)
 		return false
 	case err != nil:
-		r.bad("state folder", "Run this as the user who runs the host, or name another folder with --home.", "%v", err)
+		r.bad("folder", "Run this as the user who runs the host, or name another folder with --home.", "%v", err)
 		return false
 	case !info.IsDir():
-		r.bad("state folder", "Name another folder with --home.", "%s is no folder", o.Home)
+		r.bad("folder", "Name another folder with --home.", "%s is no folder", o.Home)
 		return false
 	}
-	r.ok("state folder", "%s", o.Home)
+	r.ok("folder", "%s", o.Home)
 	return true
 }
 
@@ -96,13 +89,13 @@ func (r *Report) lookLock(_ context.Context, o Options) bool {
 	h, held, err := Look(o.Home)
 	switch {
 	case err != nil:
-		r.bad("lock", "Run this as the user who runs the host.", "%v", err)
+		r.bad("host", "Run this as the user who runs the host.", "%v", err)
 		return false
 	case !held:
-		r.ok("lock", "free: no host runs")
+		r.ok("host", "none runs")
 		return false
 	case h.PID == 0:
-		r.ok("lock", "a host has just taken it")
+		r.ok("host", "one is starting, or has just ended")
 		return false
 	}
 	r.Host, r.Held = h, true
@@ -110,7 +103,7 @@ func (r *Report) lookLock(_ context.Context, o Options) bool {
 	if h.Unit != "" {
 		by = "as " + h.Unit
 	}
-	r.ok("lock", "held by pid %d since %s, version %s, %s", h.PID, h.Since.Local().Format(time.DateTime), h.Version, by)
+	r.ok("host", "runs %s since %s, version %s (pid %d)", by, h.Since.Local().Format(time.DateTime), h.Version, h.PID)
 	return true
 }
 
@@ -131,12 +124,12 @@ func (r *Report) lookProcess(_ context.Context, o Options) bool {
 		return false
 	}
 	r.ID = info.ID
-	text := fmt.Sprintf("%d, %d MiB", info.PID, info.RSS>>20)
+	text := fmt.Sprintf("%d MB of memory", info.RSS>>20)
 	if n, err := proc.CountDescriptors(info.PID); err == nil {
 		text += fmt.Sprintf(", %d descriptors", n)
 	}
 	if at, err := proc.StartedAt(info.ID); err == nil {
-		text += ", for " + time.Since(at).Round(time.Second).String()
+		text += ", begun " + span(time.Since(at)) + " ago"
 	}
 	r.ok("process", "%s", text)
 	return true
@@ -192,12 +185,8 @@ func (r *Report) lookHealth(ctx context.Context, o Options) bool {
 	for try := 1; ; try++ {
 		answer, err := ask(ctx, url, o.Deadline)
 		if err == nil {
-			r.Asked = append(r.Asked, answer)
-			if strings.HasPrefix(answer, "200") {
-				r.ok("health", "%s", answer)
-			} else {
-				r.bad("health", "Look into its log: holdfast logs", "%s", answer)
-			}
+			r.Asked = append(r.Asked, answer.text())
+			r.Checks = append(r.Checks, answer.check(url))
 			return true
 		}
 		r.Asked = append(r.Asked, err.Error())
@@ -240,14 +229,50 @@ func reachable(addr string) string {
 	return net.JoinHostPort(host, port)
 }
 
+// answer is what a host answered to a request for its health.
+type answer struct {
+	code   int
+	status string
+	took   time.Duration
+	body   string
+}
+
+func (a answer) text() string {
+	return fmt.Sprintf("%s after %s: %s", a.status, a.took.Round(time.Millisecond), a.body)
+}
+
+// check judges an answer. A host that says that something is wrong is not
+// stuck, and a restart need not mend it.
+func (a answer) check(url string) Check {
+	at := strings.TrimSuffix(url, "/health?deep=1")
+	var said struct {
+		Status   string   `json:"status"`
+		Problems []string `json:"problems"`
+	}
+	if json.Unmarshal([]byte(a.body), &said) != nil || said.Status == "" {
+		if a.code == http.StatusOK {
+			return Okf(GroupService, "health", "%s answers", at)
+		}
+		return Failf(GroupService, "health", "Look into its log: holdfast logs", "%s says: %s", at, a.text())
+	}
+	what := strings.Join(said.Problems, "; ")
+	switch {
+	case a.code == http.StatusOK && said.Status == "ok":
+		return Okf(GroupService, "health", "%s says that all is well, after %s", at, a.took.Round(time.Millisecond))
+	case a.code == http.StatusOK:
+		return Warnf(GroupService, "health", "The page Host shows what to do about it; so does its log: holdfast logs", "%s says %s: %s", at, said.Status, what)
+	}
+	return Failf(GroupService, "health", "Look into its log: holdfast logs", "%s says %s: %s", at, said.Status, what)
+}
+
 // ask makes one request on a connection of its own. Any answer is one, 503
 // too: what it says of itself is the host's business.
-func ask(ctx context.Context, url string, deadline time.Duration) (string, error) {
+func ask(ctx context.Context, url string, deadline time.Duration) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return "", fmt.Errorf("make request: %w", err)
+		return answer{}, fmt.Errorf("make request: %w", err)
 	}
 	began := time.Now()
 	client := &http.Client{
@@ -256,9 +281,9 @@ func ask(ctx context.Context, url string, deadline time.Duration) (string, error
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return "", fmt.Errorf("after %s: %w", time.Since(began).Round(time.Millisecond), err)
+		return answer{}, fmt.Errorf("after %s: %w", time.Since(began).Round(time.Millisecond), err)
 	}
 	defer resp.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 512))
-	return fmt.Sprintf("%s after %s: %s", resp.Status, time.Since(began).Round(time.Millisecond), strings.TrimSpace(string(body))), nil
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+	return answer{resp.StatusCode, resp.Status, time.Since(began), strings.TrimSpace(string(body))}, nil
 }

@@ -1,9 +1,12 @@
-// Package doctor looks at a host from outside: the lock that it holds, its
-// process, what it answers. It says what is wrong and what to do about it, and
-// ends a host that is stuck as a whole.
+// Package doctor looks at a host from outside (the lock that it holds, its
+// process, what it answers) and at what it stands on: the machine, the limits
+// of a process, the state folder. It says what is wrong and what to do about
+// it, and ends a host that is stuck as a whole. Its Check is what everybody
+// else who looks at something says, too.
 //
 // It must need nothing of the host but the kernel and a socket: it is there
-// for the time when the host does not answer. It opens no database.
+// for the time when the host does not answer. It opens no database and starts
+// no agent.
 package doctor
 
 import (

@@ -58,6 +58,7 @@ func (s *Server) routes() http.Handler {
 	s.healthRoutes(api)
 	s.hostRoutes(api)
 	s.sessionRoutes(api)
+	s.searchRoute(api)
 	s.streamRoute(api)
 	s.approvalRoutes(api)
 	s.folderRoutes(api)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/holdfast-dev/holdfast/internal/access"
+	"github.com/holdfast-dev/holdfast/internal/doctor"
 	"github.com/holdfast-dev/holdfast/internal/handoff"
 	"github.com/holdfast-dev/holdfast/internal/probe"
 )
@@ -36,6 +38,10 @@ type Host interface {
 	// Verify folds the log anew and compares, and tells how far it is. What it
 	// finds wrong is in the report; the error says that it could not look.
 	Verify(ctx context.Context, progress func(done, total int64)) (VerifyReport, error)
+	// Examine looks at what only the host itself sees: its limits, its database,
+	// the agents as it starts them. It tells what it looks at and each check as
+	// it is done, one at a time, and returns when ctx ends.
+	Examine(ctx context.Context, in doctor.Request, tell func(doctor.Line)) error
 }
 
 // Restart is how a host is to replace its program.
@@ -233,6 +239,7 @@ func NewControl(s *Server, h Host) http.Handler {
 		return nil, err
 	})
 	mux.HandleFunc("POST /control/verify", func(w http.ResponseWriter, r *http.Request) { s.verify(w, r, h) })
+	mux.HandleFunc("POST /control/doctor", func(w http.ResponseWriter, r *http.Request) { s.examine(w, r, h) })
 	mux.HandleFunc("POST /control/copy", s.copyDatabase)
 
 	// Limits of its own: a host that is full must still be stopped by its owner.
@@ -284,6 +291,55 @@ func (s *Server) verify(w http.ResponseWriter, r *http.Request, h Host) {
 		line = VerifyLine{Error: fmt.Sprintf("verify log: %v", err)}
 	}
 	_ = enc.Encode(line)
+}
+
+// beat is the longest silence of an examination: who asks takes a host that is
+// silent for much longer for a deaf one.
+const beat = time.Second
+
+// examine answers with a line of JSON for each check.
+func (s *Server) examine(w http.ResponseWriter, r *http.Request, h Host) {
+	var in doctor.Request
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&in); err != nil && !errors.Is(err, io.EOF) {
+		http.Error(w, "the request is no JSON: "+err.Error(), http.StatusBadRequest)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	rc := http.NewResponseController(w)
+	lines := make(chan doctor.Line)
+	ended := make(chan error, 1)
+	go func() {
+		defer close(lines)
+		ended <- h.Examine(r.Context(), in, func(l doctor.Line) { lines <- l })
+	}()
+	enc := json.NewEncoder(w)
+	put := func(l doctor.Line) {
+		// A client that has gone is seen by the context.
+		_ = enc.Encode(l)
+		_ = rc.Flush()
+	}
+	var last doctor.Line
+	put(last)
+	tick := time.NewTicker(beat)
+	defer tick.Stop()
+	for {
+		select {
+		case l, more := <-lines:
+			if !more {
+				if err := <-ended; err != nil {
+					s.log.Error("examine host", "instance", instanceOf(r.Context()), "err", err)
+					return // without an end, which the client sees
+				}
+				put(doctor.Line{Done: true})
+				return
+			}
+			if put(l); l.Doing != "" {
+				last = l
+			}
+		case <-tick.C:
+			put(doctor.Line{Doing: last.Doing})
+		}
+	}
 }
 
 // ServeControl answers on the control socket until the context ends, like Serve.

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfast-dev/holdfast/internal/doctor"
 	"github.com/holdfast-dev/holdfast/internal/handoff"
 )
 
@@ -21,6 +22,7 @@ type fakeHost struct {
 	mu      sync.Mutex
 	stopped []bool
 	verify  error
+	left    chan error // how examinations that were left ended
 }
 
 func (*fakeHost) Status(context.Context) Status {
@@ -36,6 +38,17 @@ func (f *fakeHost) Stop(_ context.Context, all, _ bool) error {
 	return nil
 }
 
+func (f *fakeHost) Examine(ctx context.Context, in doctor.Request, tell func(doctor.Line)) error {
+	c := doctor.Okf(doctor.GroupStore, "database", "%s", in.Shell["opencode"])
+	tell(doctor.Line{Doing: "the database"})
+	tell(doctor.Line{Check: &c})
+	if in.Agents {
+		<-ctx.Done()
+		f.left <- ctx.Err()
+	}
+	return ctx.Err()
+}
+
 func (f *fakeHost) Verify(_ context.Context, progress func(done, total int64)) (VerifyReport, error) {
 	progress(1, 2)
 	progress(2, 2)
@@ -45,7 +58,7 @@ func (f *fakeHost) Verify(_ context.Context, progress func(done, total int64)) (
 func TestControl(t *testing.T) {
 	h := newHost(t)
 	h.session("s1")
-	boss := &fakeHost{}
+	boss := &fakeHost{left: make(chan error, 1)}
 	ln, err := net.Listen("unix", filepath.Join(t.TempDir(), "c"))
 	if err != nil {
 		t.Fatal(err)
@@ -158,6 +171,36 @@ func TestControl(t *testing.T) {
 	boss.verify = errors.New("disk gone")
 	if text := do("POST", "/control/verify", "", 200); !strings.Contains(text, `"error":"verify log: disk gone"`) {
 		t.Error(text)
+	}
+	if text := do("POST", "/control/doctor", `{"shell":{"opencode":"/x/opencode"}}`, 200); !strings.Contains(text, `"seen":"/x/opencode"`) || !strings.HasSuffix(text, "{\"done\":true}\n") {
+		t.Error(text)
+	}
+	do("POST", "/control/doctor", "{", 400)
+	// A client that leaves ends the look; until then it hears something each second.
+	leave, gone := context.WithCancel(t.Context())
+	req, err := http.NewRequestWithContext(leave, "POST", "http://holdfast/control/doctor", strings.NewReader(`{"agents":true}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	beats := bufio.NewScanner(res.Body)
+	for n := 0; n < 4 && beats.Scan(); n++ { // begun, what it does, a check, a beat
+		if n == 3 && beats.Text() != `{"doing":"the database"}` {
+			t.Errorf("the beat: %s", beats.Text())
+		}
+	}
+	gone()
+	res.Body.Close()
+	select {
+	case err := <-boss.left:
+		if !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the look goes on without its client")
 	}
 	do("POST", "/control/stop", "", 202)
 	do("POST", "/control/stop", `{"all":true}`, 202)

@@ -39,11 +39,11 @@ func (f *flaky) failure() error {
 	return f.fail
 }
 
-func (f *flaky) Sessions(ctx context.Context, page string, limit int) (store.SessionsPage, error) {
+func (f *flaky) Sessions(ctx context.Context, filter store.SessionsFilter, page string, limit int) (store.SessionsPage, error) {
 	if err := f.failure(); err != nil {
 		return store.SessionsPage{}, err
 	}
-	return f.Store.Sessions(ctx, page, limit)
+	return f.Store.Sessions(ctx, filter, page, limit)
 }
 
 func (f *flaky) Canary(ctx context.Context) error {
@@ -60,6 +60,9 @@ type fakeSessions struct {
 	sent []session.Message
 	err  error                     // of the next calls
 	hook func(ctx context.Context) // of Agents
+
+	patch session.Patch // the last
+	bulk  session.Bulk  // the last
 }
 
 func (f *fakeSessions) Create(_ context.Context, n session.New) (store.Session, bool, error) {
@@ -123,10 +126,28 @@ func (f *fakeSessions) Patch(ctx context.Context, id string, version int64, p se
 	if version != row.Version {
 		return row, &session.Error{Code: session.CodeVersionConflict, Message: "somebody else renamed it"}
 	}
-	row.Title = *p.Title
+	if p.Title != nil {
+		row.Title = *p.Title
+	}
+	f.patch = p
 	return row, f.err
 }
-func (f *fakeSessions) Delete(context.Context, string) error { return f.err }
+func (f *fakeSessions) Delete(context.Context, string, bool) error { return f.err }
+func (f *fakeSessions) Restore(ctx context.Context, id string) (store.Session, error) {
+	return f.log.Session(ctx, id)
+}
+
+func (f *fakeSessions) Bulk(_ context.Context, b session.Bulk) []error {
+	f.bulk = b
+	errs := make([]error, len(b.IDs))
+	for i, id := range b.IDs {
+		if id == "gone" {
+			errs[i] = &session.Error{Code: session.CodeNotFound, Message: "there is no such session"}
+		}
+	}
+	return errs
+}
+
 func (f *fakeSessions) Agents(ctx context.Context) []session.AgentInfo {
 	if f.hook != nil {
 		f.hook(ctx)

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
 // The states of a host's health.
@@ -87,7 +89,7 @@ func (s *Server) health() Health {
 // readHealth runs the sidebar's query: reads that fail are what a person feels.
 func (s *Server) readHealth(ctx context.Context) Health {
 	h := s.health()
-	if _, err := s.cfg.Store.Sessions(ctx, "", sidebarLimit); err != nil {
+	if _, err := s.cfg.Store.Sessions(ctx, store.SessionsFilter{}, "", sidebarLimit); err != nil {
 		s.log.Warn("read sidebar for probe", "err", err)
 		h.Status = HealthFailing
 		h.Problems = append(h.Problems, "the list of sessions cannot be read")

@@ -109,6 +109,7 @@ type Problem struct {
 	Instance string          `json:"instance,omitempty" doc:"Names this occurrence in the host's log"`
 	Errors   []ProblemPart   `json:"errors,omitempty" doc:"Each part of the request that is wrong"`
 	Approval *store.Approval `json:"approval,omitempty" doc:"Of the approval codes: how the approval stands"`
+	Session  string          `json:"session,omitempty" doc:"Of not_found: the session that there is not, of several asked for"`
 
 	headers http.Header
 }

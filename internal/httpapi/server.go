@@ -28,7 +28,9 @@ type Sessions interface {
 	EndAgent(ctx context.Context, sessionID string, force bool) error
 	Answer(ctx context.Context, approvalID string, a session.Answer) (store.Approval, error)
 	Patch(ctx context.Context, sessionID string, version int64, p session.Patch) (store.Session, error)
-	Delete(ctx context.Context, sessionID string) error
+	Delete(ctx context.Context, sessionID string, forever bool) error
+	Restore(ctx context.Context, sessionID string) (store.Session, error)
+	Bulk(ctx context.Context, b session.Bulk) []error
 	Agents(ctx context.Context) []session.AgentInfo
 	Live() int
 	MaxLive() int

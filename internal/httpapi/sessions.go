@@ -33,11 +33,16 @@ type agentsOutput struct {
 type listInput struct {
 	Limit int    `query:"limit" minimum:"1" maximum:"500" default:"100"`
 	Page  string `query:"page" maxLength:"40" doc:"next of the page before"`
+
+	Archived bool   `query:"archived" doc:"Those that are archived, instead of those that are not"`
+	Deleted  bool   `query:"deleted" doc:"Those in the trash, archived or not"`
+	Tag      string `query:"tag" maxLength:"50" doc:"Only those with this tag"`
+	Project  string `query:"project" maxLength:"100" doc:"Only those of this project"`
 }
 
 type listOutput struct {
 	Body struct {
-		Sessions []store.Session `json:"sessions" nullable:"false" doc:"Latest activity first"`
+		Sessions []store.Session `json:"sessions" nullable:"false" doc:"Latest activity first. The first page has all pinned ones: those older than it stand at its end. Later pages have none."`
 		Next     *string         `json:"next" doc:"page for the next page, or null"`
 		Cursor   string          `json:"cursor" doc:"The stream from here misses nothing"`
 	}
@@ -73,8 +78,17 @@ type patchInput struct {
 	ID      string `path:"id" maxLength:"100"`
 	IfMatch string `header:"If-Match" doc:"The session's version"`
 	Body    struct {
-		Title *string `json:"title,omitempty" maxLength:"300"`
+		Title    *string   `json:"title,omitempty" maxLength:"300"`
+		Pinned   *bool     `json:"pinned,omitempty"`
+		Archived *bool     `json:"archived,omitempty"`
+		Tags     *[]string `json:"tags,omitempty" nullable:"false" maxItems:"20" doc:"All of them; each has 1 to 50 bytes"`
+		Project  *string   `json:"project,omitempty" maxLength:"100" doc:"A project's id; empty for none"`
 	}
+}
+
+type deleteInput struct {
+	ID      string `path:"id" maxLength:"100"`
+	Forever bool   `query:"forever" doc:"Remove it now, from the trash too. It cannot be had back."`
 }
 
 type messageInput struct {
@@ -194,9 +208,19 @@ func (s *Server) sessionRoutes(api huma.API) {
 	register(s, api, operation("change-session", http.MethodPatch, "/api/v1/sessions/{id}", "sessions", "Change what a person set"), s.patchSession)
 	remove := operation("delete-session", http.MethodDelete, "/api/v1/sessions/{id}", "sessions", "Delete a session and its transcript")
 	remove.DefaultStatus = http.StatusNoContent
-	register(s, api, remove, func(ctx context.Context, in *idInput) (*struct{}, error) {
-		return nil, s.cfg.Sessions.Delete(context.WithoutCancel(ctx), in.ID)
+	remove.Description = "Its agent is ended, and it is gone from lists and the search at once. For 30 days it lies in the trash, from where restore brings it back."
+	register(s, api, remove, func(ctx context.Context, in *deleteInput) (*struct{}, error) {
+		return nil, s.cfg.Sessions.Delete(context.WithoutCancel(ctx), in.ID, in.Forever)
 	})
+	register(s, api, operation("restore-session", http.MethodPost, "/api/v1/sessions/{id}/restore", "sessions", "Take a session out of the trash"),
+		func(ctx context.Context, in *idInput) (*sessionOutput, error) {
+			row, err := s.cfg.Sessions.Restore(context.WithoutCancel(ctx), in.ID)
+			if err != nil {
+				return nil, err
+			}
+			return detail(row), nil
+		})
+	s.bulkRoutes(api)
 	send := operation("send-message", http.MethodPost, "/api/v1/sessions/{id}/messages", "sessions", "Send a message")
 	send.DefaultStatus = http.StatusAccepted
 	send.Description = "Answered when the message is on the disk. It starts at once, or waits its turn."
@@ -230,7 +254,7 @@ func (s *Server) sessionRoutes(api huma.API) {
 }
 
 func (s *Server) listSessions(ctx context.Context, in *listInput) (*listOutput, error) {
-	page, err := s.cfg.Store.Sessions(ctx, in.Page, in.Limit)
+	page, err := s.cfg.Store.Sessions(ctx, store.SessionsFilter{Archived: in.Archived, Deleted: in.Deleted, Tag: in.Tag, Project: in.Project}, in.Page, in.Limit)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, newProblem(codeUnknownCursor, "page is not one that this list gave out; begin without it")
 	}
@@ -275,13 +299,18 @@ func detail(row store.Session) *sessionOutput {
 // session reads a row, or says which session there is not.
 func (s *Server) session(ctx context.Context, id string) (store.Session, error) {
 	row, err := s.cfg.Store.Session(ctx, id)
+	if err == nil && row.DeletedAt != nil {
+		return row, newProblem(session.CodeNotFound, fmt.Sprintf("the session %.100q is in the trash; POST /api/v1/sessions/%.100s/restore brings it back", id, id))
+	}
 	return row, missing(err, id)
 }
 
 // missing says which session there is not.
 func missing(err error, id string) error {
 	if errors.Is(err, store.ErrNotFound) {
-		return newProblem(session.CodeNotFound, fmt.Sprintf("there is no session %.100q; it may have been deleted", id))
+		p := newProblem(session.CodeNotFound, fmt.Sprintf("there is no session %.100q; it may have been deleted", id))
+		p.Session = id
+		return p
 	}
 	return err
 }
@@ -294,7 +323,9 @@ func (s *Server) patchSession(ctx context.Context, in *patchInput) (*sessionOutp
 	if err != nil {
 		return nil, newProblem(session.CodeVersionConflict, "If-Match is not a version of a session; it is the number in the session's version")
 	}
-	row, err := s.cfg.Sessions.Patch(context.WithoutCancel(ctx), in.ID, version, session.Patch{Title: in.Body.Title})
+	row, err := s.cfg.Sessions.Patch(context.WithoutCancel(ctx), in.ID, version, session.Patch{
+		Title: in.Body.Title, Pinned: in.Body.Pinned, Archived: in.Body.Archived, Tags: in.Body.Tags, Project: in.Body.Project,
+	})
 	if err != nil {
 		return nil, err
 	}

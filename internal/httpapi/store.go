@@ -9,7 +9,9 @@ import (
 // Store is what is read of the log and its projection, and where attachments
 // go. *store.Store implements it.
 type Store interface {
-	Sessions(ctx context.Context, page string, limit int) (store.SessionsPage, error)
+	Sessions(ctx context.Context, f store.SessionsFilter, page string, limit int) (store.SessionsPage, error)
+	Tags(ctx context.Context) ([]store.TagCount, error)
+	Search(ctx context.Context, q store.Query) (store.HitsPage, error)
 	Session(ctx context.Context, id string) (store.Session, error)
 	Items(ctx context.Context, session string, before int64, limit int) (store.ItemsPage, error)
 	Events(ctx context.Context, session string, after int64, limit int) (events []store.Event, last int64, err error)

@@ -175,11 +175,11 @@ func TestNoFile(t *testing.T) {
 	if soft, hard, err := NoFile(os.Getpid()); err != nil || soft != lim.Cur || hard != lim.Max {
 		t.Errorf("%d %d %v, want %+v", soft, hard, err, lim)
 	}
-	if soft, hard, err := parseNoFile("Limit  Soft Limit Hard Limit Units\nMax open files            256   unlimited  files\n"); err != nil || soft != 256 || hard != math.MaxUint64 {
+	if soft, hard, err := parseLimit("Limit  Soft Limit Hard Limit Units\nMax open files            256   unlimited  files\n", "Max open files"); err != nil || soft != 256 || hard != math.MaxUint64 {
 		t.Errorf("%d %d %v", soft, hard, err)
 	}
 	for _, bad := range []string{"", "Max open files many few files\n"} {
-		if soft, _, err := parseNoFile(bad); err == nil {
+		if soft, _, err := parseLimit(bad, "Max open files"); err == nil {
 			t.Errorf("%q: %d", bad, soft)
 		}
 	}

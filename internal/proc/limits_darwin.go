@@ -14,13 +14,18 @@ import (
 
 // NoFile returns the limits of this process; the kernel tells those of no
 // other one.
-func NoFile(pid int) (soft, hard uint64, err error) {
+func NoFile(pid int) (soft, hard uint64, err error) { return limit(pid, syscall.RLIMIT_NOFILE) }
+
+// NProc returns the limits of processes of this process's user.
+func NProc(pid int) (soft, hard uint64, err error) { return limit(pid, unix.RLIMIT_NPROC) }
+
+func limit(pid, which int) (soft, hard uint64, err error) {
 	if pid != os.Getpid() {
-		return 0, 0, fmt.Errorf("read the limit of process %d: %w", pid, ErrUnsupported)
+		return 0, 0, fmt.Errorf("read the limits of process %d: %w", pid, ErrUnsupported)
 	}
 	var lim syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil {
-		return 0, 0, fmt.Errorf("read descriptor limit: %w", err)
+	if err := syscall.Getrlimit(which, &lim); err != nil {
+		return 0, 0, fmt.Errorf("read limit: %w", err)
 	}
 	return lim.Cur, lim.Max, nil
 }

@@ -13,7 +13,13 @@ import (
 
 // NoFile returns the soft and the hard limit of descriptors of a process,
 // math.MaxUint64 where there is none.
-func NoFile(pid int) (soft, hard uint64, err error) {
+func NoFile(pid int) (soft, hard uint64, err error) { return limit(pid, "Max open files") }
+
+// NProc returns the soft and the hard limit of processes and threads of the
+// process's user, math.MaxUint64 where there is none.
+func NProc(pid int) (soft, hard uint64, err error) { return limit(pid, "Max processes") }
+
+func limit(pid int, name string) (soft, hard uint64, err error) {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/limits")
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
 		return 0, 0, ErrGone
@@ -21,12 +27,12 @@ func NoFile(pid int) (soft, hard uint64, err error) {
 	if err != nil {
 		return 0, 0, fmt.Errorf("read limits of process %d: %w", pid, err)
 	}
-	return parseNoFile(string(text))
+	return parseLimit(string(text), name)
 }
 
-func parseNoFile(text string) (soft, hard uint64, err error) {
+func parseLimit(text, name string) (soft, hard uint64, err error) {
 	for line := range strings.Lines(text) {
-		rest, ok := strings.CutPrefix(line, "Max open files")
+		rest, ok := strings.CutPrefix(line, name)
 		fields := strings.Fields(rest)
 		if !ok || len(fields) < 2 {
 			continue
@@ -45,7 +51,7 @@ func parseNoFile(text string) (soft, hard uint64, err error) {
 		}
 		return soft, hard, nil
 	}
-	return 0, 0, errors.New("parse limits: no line for open files")
+	return 0, 0, fmt.Errorf("parse limits: no line %q", name)
 }
 
 // Effort is how much a process works: what it computed, how long it waited for

@@ -38,7 +38,32 @@ type Answer struct {
 
 // Patch changes what a person may change of a session. Nil leaves a field.
 type Patch struct {
-	Title *string
+	Title    *string
+	Pinned   *bool
+	Archived *bool
+	Tags     *[]string
+	Project  *string // a project's id, or "" for none
+}
+
+// The actions of Bulk.
+const (
+	BulkArchive   = "archive"
+	BulkUnarchive = "unarchive"
+	BulkPin       = "pin"
+	BulkUnpin     = "unpin"
+	BulkTag       = "tag"
+	BulkUntag     = "untag"
+	BulkProject   = "project"
+	BulkDelete    = "delete"
+	BulkRestore   = "restore"
+)
+
+// Bulk asks for one thing to be done to many sessions.
+type Bulk struct {
+	IDs     []string
+	Action  string
+	Tag     string // of tag and untag
+	Project string // of project: its id, or "" for none
 }
 
 // AgentInfo is one agent of the catalogue.

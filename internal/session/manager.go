@@ -275,7 +275,7 @@ func (m *Manager) Agents(ctx context.Context) []AgentInfo {
 	found := m.Catalogue.List(ctx)
 	out := make([]AgentInfo, 0, len(found))
 	for _, f := range found {
-		out = append(out, AgentInfo(f))
+		out = append(out, AgentInfo{ID: f.ID, Name: f.Name, Version: f.Version, Path: f.Path, Ready: f.Ready, Reason: f.Reason})
 	}
 	return out
 }

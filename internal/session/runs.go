@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/acp"
 	"github.com/holdfast-dev/holdfast/internal/agent"
@@ -142,7 +141,7 @@ func (m *Manager) Send(_ context.Context, session string, msg Message) (Accepted
 		if known {
 			return repeated(tx, msg, rec, &acc)
 		}
-		s, err := tx.Session(session)
+		s, err := present(tx, session)
 		if err != nil {
 			return err
 		}
@@ -408,7 +407,7 @@ func (m *Manager) endRun(tx *store.Tx, run store.Run, reason, detail string, pau
 // Cancel stops the current run or takes a queued one out of the queue.
 func (m *Manager) Cancel(_ context.Context, session, runID string) error {
 	return m.update(func(tx *store.Tx, fx *effects) error {
-		if _, err := tx.Session(session); err != nil {
+		if _, err := present(tx, session); err != nil {
 			return err
 		}
 		run, err := tx.Run(runID)
@@ -462,7 +461,7 @@ func (m *Manager) Cancel(_ context.Context, session, runID string) error {
 // SetPaused pauses a session's queue or lets it go on.
 func (m *Manager) SetPaused(_ context.Context, session string, paused bool) error {
 	return m.update(func(tx *store.Tx, fx *effects) error {
-		s, err := tx.Session(session)
+		s, err := present(tx, session)
 		if err != nil {
 			return err
 		}
@@ -473,53 +472,6 @@ func (m *Manager) SetPaused(_ context.Context, session string, paused bool) erro
 			return err
 		}
 		return m.advance(tx, session, fx)
-	})
-}
-
-// Patch changes what a person may set. version is that of the row which the
-// person saw, or 0 for whatever it is.
-func (m *Manager) Patch(ctx context.Context, session string, version int64, p Patch) (store.Session, error) {
-	err := m.update(func(tx *store.Tx, _ *effects) error {
-		s, err := tx.Session(session)
-		if err != nil {
-			return err
-		}
-		if version != 0 && version != s.Version {
-			return &Error{Code: CodeVersionConflict, Message: "The session was changed elsewhere since you saw it. Read it again and repeat the change."}
-		}
-		if p.Title != nil {
-			title := strings.TrimSpace(*p.Title)
-			if title == "" || len(title) > 500 {
-				return &Error{Code: CodeBadRequest, Message: "A title has 1 to 500 bytes."}
-			}
-			return tx.SetTitle(session, title, true)
-		}
-		return nil
-	})
-	if err != nil {
-		return store.Session{}, err
-	}
-	s, err := m.Store.Session(ctx, session)
-	return s, publicError(err)
-}
-
-// Delete ends the session's agent and removes all that was said in it.
-func (m *Manager) Delete(ctx context.Context, session string) error {
-	if _, err := m.Store.Session(ctx, session); err != nil {
-		return publicError(err)
-	}
-	ctx, stop := context.WithTimeout(ctx, 15*time.Second)
-	defer stop()
-	if err := m.endAndWait(ctx, session); err != nil {
-		return err
-	}
-	return m.update(func(tx *store.Tx, _ *effects) error {
-		if _, live, err := tx.LiveEpoch(session); err != nil {
-			return err
-		} else if live {
-			return &Error{Code: CodeSessionBusy, Message: "The session's agent was started again meanwhile. Try again."}
-		}
-		return tx.DeleteSession(session)
 	})
 }
 

@@ -123,6 +123,10 @@ func (w *worker) endIdle(ctx context.Context, text, code string) (bool, error) {
 	return true, nil
 }
 
+// Examined stands in a mark in the place of the session for an agent that is
+// started only to be looked at.
+const Examined = "doctor"
+
 // orphanPatience is how long a sweep waits for one mark's processes to go.
 const orphanPatience = 5 * time.Second
 
@@ -152,6 +156,9 @@ func (m *Manager) SweepOrphans(ctx context.Context, marks map[string][]proc.Info
 		}
 		if slices.ContainsFunc(procs, func(p proc.Info) bool { return p.PID == os.Getpid() || p.PID == os.Getppid() }) {
 			continue // started from an agent: its own end would be the first
+		}
+		if session == Examined && slices.ContainsFunc(procs, func(p proc.Info) bool { return p.Parent == os.Getpid() }) {
+			continue // an agent that this host looks at now
 		}
 		if held, err := keeper.Held(m.dir(epoch)); err != nil || held {
 			errs = append(errs, err)

@@ -205,7 +205,7 @@ func BenchmarkList(b *testing.B) {
 				})
 			}
 			percentiles(b, func() {
-				if _, err := s.Sessions(b.Context(), "", 50); err != nil {
+				if _, err := s.Sessions(b.Context(), SessionsFilter{}, "", 50); err != nil {
 					b.Fatal(err)
 				}
 			})

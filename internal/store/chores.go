@@ -16,6 +16,10 @@ const (
 	vacuumPages = 128 // given back in one step
 	vacuumFrom  = 256 // free pages; fewer stay, they are used again
 
+	// TrashKept is how long a deleted session can be had back.
+	TrashKept  = 30 * 24 * time.Hour
+	trashEvery = time.Hour
+
 	walKeep  = 1 << 20 // bytes of the log beside the file that may stay
 	walRest  = time.Second
 	walEvery = 30 * time.Second
@@ -29,6 +33,7 @@ type chores struct {
 	next     time.Time // no deleting and no vacuum before
 	tidy     time.Time // when to look at the length of the log beside the file; zero: nothing was written since
 	tidied   time.Time
+	trash    time.Time // when to look into the trash
 }
 
 func (c *chores) owe(due time.Time) {
@@ -61,6 +66,17 @@ func (w *writer) choreIn() (time.Duration, bool) {
 	if !c.tidy.IsZero() && (due.IsZero() || c.tidy.Before(due)) {
 		due = c.tidy
 	}
+	if !c.trash.IsZero() && w.conn != nil && (due.IsZero() || c.trash.Before(due)) {
+		due = c.trash
+	}
+	if next := w.index.next; w.conn != nil && w.index.wanted {
+		if next.IsZero() {
+			next = time.Now()
+		}
+		if due.IsZero() || next.Before(due) {
+			due = next
+		}
+	}
 	if due.IsZero() {
 		return 0, false
 	}
@@ -88,7 +104,22 @@ func (w *writer) chore() {
 		}
 		return
 	}
-	if now.Before(c.next) {
+	if w.conn != nil && !c.trash.IsZero() && !now.Before(c.trash) {
+		c.trash = now.Add(trashEvery)
+		w.alone(func(tx *Tx) error {
+			more, err := tx.emptyTrash()
+			if more {
+				c.trash = now.Add(choreEvery)
+			}
+			return err
+		})
+		return
+	}
+	if w.conn != nil && w.index.wanted && !now.Before(w.index.next) {
+		w.searchChore(now)
+		return
+	}
+	if now.Before(c.next) || !c.deleting && !c.vacuum {
 		return
 	}
 	c.next = now.Add(choreEvery)
@@ -140,15 +171,24 @@ func (w *writer) checkpoint() {
 // alone runs fn as an Update of the writer's own. Its errors have been told:
 // of the transaction by void, its own here.
 func (w *writer) alone(fn func(*Tx) error) {
+	if err := w.aloneErr(fn); err != nil {
+		w.s.log.Error("chore failed", "err", err)
+		w.chores.next = time.Now().Add(10 * time.Second)
+		w.chores.deleting, w.chores.vacuum = false, false // until the next deletion or start
+	}
+}
+
+// aloneErr is alone for who looks at the error.
+func (w *writer) aloneErr(fn func(*Tx) error) error {
 	r := &request{durability: Relaxed, fn: fn, done: make(chan result, 1)}
 	w.own = true
 	w.commit([]*request{r})
 	w.own = false
-	if res := <-r.done; res.err != nil {
-		w.s.log.Error("chore failed", "err", res.err)
-		w.chores.next = time.Now().Add(10 * time.Second)
-		w.chores.deleting, w.chores.vacuum = false, false // until the next deletion or start
+	res := <-r.done
+	if res.panicked {
+		return fmt.Errorf("chore panicked: %v", res.value)
 	}
+	return res.err
 }
 
 // flush tells the list of activity that it has not been told of: of all, or of
@@ -193,6 +233,30 @@ func (w *writer) trim() {
 	}
 }
 
+// emptyTrash deletes for good one session whose time is over, or which is a copy
+// that an earlier life of the host did not come to finish. It tells whether
+// there may be more.
+func (tx *Tx) emptyTrash() (more bool, err error) {
+	var id string
+	err = tx.one(`SELECT id FROM sessions WHERE deleted_at <> 0 AND deleted_at < ?
+		UNION ALL SELECT id FROM sessions WHERE building = 1 AND created_at < ? LIMIT 1`,
+		[]any{tx.now.Add(-TrashKept).UnixMilli(), tx.w.s.began.UnixMilli()}, &id)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, tx.DeleteSession(id)
+}
+
+// deleteEvents are the events of a deleted session that go next.
+var deleteEvents = fmt.Sprintf(`SELECT id FROM events WHERE sid = (SELECT sid FROM deletions WHERE session = ?)
+	AND kind <> 'session.deleted' ORDER BY seq LIMIT %d`, deleteStep)
+
+// searchDelete takes what those events made out of the index of the search.
+var searchDelete = "DELETE FROM search WHERE rowid IN (" + deleteEvents + ")"
+
 // deleteSome removes a part of one deleted session and tells whether there is more.
 func (tx *Tx) deleteSome() (more bool, err error) {
 	var session string
@@ -209,13 +273,21 @@ func (tx *Tx) deleteSome() (more bool, err error) {
 		"DELETE FROM blobs WHERE rowid IN (SELECT rowid FROM blobs WHERE session = ? LIMIT 1)",
 		fmt.Sprintf("DELETE FROM items WHERE rowid IN (SELECT rowid FROM items WHERE session = ? LIMIT %d)", deleteStep/4),
 		"DELETE FROM lines WHERE rowid IN (SELECT rowid FROM lines WHERE epoch IN (SELECT name FROM epochs WHERE session = ?) LIMIT 50)",
-		fmt.Sprintf("DELETE FROM events WHERE rowid IN (SELECT id FROM events WHERE sid = (SELECT sid FROM deletions WHERE session = ?) AND kind <> 'session.deleted' LIMIT %d)", deleteStep),
+		searchDelete,
+		fmt.Sprintf("DELETE FROM events WHERE rowid IN (%s)", deleteEvents),
 	} {
+		if step == searchDelete { // of those events that go next; it is no step of its own
+			if err := tx.exec(step, session); err != nil {
+				return true, err
+			}
+			continue
+		}
 		if n, err := tx.w.execN(step, session); err != nil || n > 0 {
 			return true, tx.check(err)
 		}
 	}
 	for _, text := range []string{
+		"DELETE FROM search_titles WHERE sid = (SELECT sid FROM deletions WHERE session = ?)",
 		"DELETE FROM runs WHERE session = ?",
 		"DELETE FROM messages WHERE session = ?",
 		"DELETE FROM offsets WHERE epoch IN (SELECT rowid FROM epochs WHERE session = ?)",

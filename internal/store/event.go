@@ -14,6 +14,7 @@ const (
 	SessionCreated    Kind = "session.created"
 	SessionChanged    Kind = "session.changed"
 	SessionDeleted    Kind = "session.deleted"
+	SessionRestored   Kind = "session.restored"
 	MessageUser       Kind = "message.user"
 	TextDelta         Kind = "text.delta"
 	ThoughtDelta      Kind = "thought.delta"

@@ -17,6 +17,10 @@ func foldRow(r Session, ev Event) (Session, error) {
 		r, err = foldCreated(r, ev)
 	case SessionChanged:
 		err = foldChanged(&r, ev)
+	case SessionDeleted:
+		r.DeletedAt = &ev.At
+	case SessionRestored:
+		r.DeletedAt = nil
 	case RunQueued, RunStarted, RunEnded:
 		err = foldRun(&r, ev)
 	case QueueChanged:
@@ -60,9 +64,15 @@ func foldChanged(r *Session, ev Event) error {
 	if err := json.Unmarshal(ev.Body, &b); err != nil {
 		return err
 	}
-	// Only a person's title raises the version.
-	r.TitleSet = r.TitleSet || b.Version > r.Version
-	r.Title, r.Version = b.Title, b.Version
+	if !bytes.Contains(ev.Body, []byte(`"pinned"`)) {
+		// Of a host that did not know the rest: only a person's title raised the
+		// version there.
+		r.TitleSet = r.TitleSet || b.Version > r.Version
+		r.Title, r.Version = b.Title, b.Version
+		return nil
+	}
+	r.Title, r.TitleSet, r.Version = b.Title, b.TitleSet, b.Version
+	r.Pinned, r.Archived, r.Tags, r.Project, r.ForkedFrom, r.Building = b.Pinned, b.Archived, b.Tags, b.Project, b.ForkedFrom, b.Building
 	return nil
 }
 
@@ -140,7 +150,13 @@ func foldOptions(known, body json.RawMessage) (json.RawMessage, error) {
 func sameList(a, b Session) bool {
 	return a.Title == b.Title && a.State == b.State && a.Waiting == b.Waiting && a.Queued == b.Queued &&
 		a.Paused == b.Paused && a.Run == b.Run && a.AgentState == b.AgentState && a.Reason == b.Reason &&
-		a.Version == b.Version && a.Agent == b.Agent && a.Cwd == b.Cwd
+		a.Version == b.Version && a.Agent == b.Agent && a.Cwd == b.Cwd && sameTraits(a, b) &&
+		(a.DeletedAt == nil) == (b.DeletedAt == nil) && a.Building == b.Building
+}
+
+// sameTraits tells whether what a person set beside the title is the same.
+func sameTraits(a, b Session) bool {
+	return a.Pinned == b.Pinned && a.Archived == b.Archived && slices.Equal(a.Tags, b.Tags) && a.Project == b.Project
 }
 
 // sameHidden tells whether what a list does not show is the same.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"sort"
@@ -107,13 +108,21 @@ func (r *ring) after(id int64) (events []Event, ok bool, last int64, wake <-chan
 }
 
 // FollowFilter chooses events: every one of the named sessions, and the
-// session.* events of all.
+// session.* events of all, but for the rows of those that no list has: in the
+// trash, or not whole yet.
 type FollowFilter struct {
 	Sessions map[string]bool
 }
 
 func (f *FollowFilter) takes(ev Event) bool {
-	return f == nil || f.Sessions[ev.Session] || strings.HasPrefix(string(ev.Kind), "session.")
+	if f == nil || f.Sessions[ev.Session] {
+		return true
+	}
+	switch ev.Kind {
+	case SessionCreated, SessionChanged:
+		return !bytes.Contains(ev.Body, []byte(`"building":true`)) && !bytes.Contains(ev.Body, []byte(`"deleted_at":`))
+	}
+	return strings.HasPrefix(string(ev.Kind), "session.")
 }
 
 // Follower reads the log from a point on: what is there, then what comes, with
@@ -202,7 +211,7 @@ func (s *Store) page(ctx context.Context, after, last int64, filter *FollowFilte
 	text := "SELECT " + eventColumns + " FROM events WHERE id > ? AND id <= ?"
 	args := []any{after, end}
 	if filter != nil {
-		text += " AND (kind IN ('session.created', 'session.changed', 'session.deleted')"
+		text += " AND (kind IN ('session.created', 'session.changed', 'session.deleted', 'session.restored')"
 		for id, on := range filter.Sessions {
 			if on {
 				text += " OR session = ?"

@@ -14,3 +14,13 @@ func netFS(folder string) (string, error) {
 	}
 	return "", nil
 }
+
+// Filesystem names the type of the filesystem under folder, such as apfs, or
+// "" where that is not known.
+func Filesystem(folder string) string {
+	var st unix.Statfs_t
+	if err := unix.Statfs(folder, &st); err != nil {
+		return ""
+	}
+	return unix.ByteSliceToString(st.Fstypename[:])
+}

@@ -54,9 +54,9 @@ func netFS(folder string) (string, error) {
 	return "", nil
 }
 
-// fuseType names the FUSE filesystem of folder where it is one that goes over
-// a network or a hypervisor, or "".
-func fuseType(folder string) string {
+// Filesystem names the type of the filesystem under folder, such as ext4, or
+// "" where that is not known.
+func Filesystem(folder string) string {
 	real, err := filepath.EvalSymlinks(folder)
 	if err != nil {
 		return ""
@@ -65,10 +65,15 @@ func fuseType(folder string) string {
 	if err != nil {
 		return ""
 	}
-	return mountType(string(table), real)
+	return mountKind(string(table), real)
 }
 
-func mountType(table, folder string) string {
+// fuseType names the FUSE filesystem of folder where it is one that goes over
+// a network or a hypervisor, or "".
+func fuseType(folder string) string { return remote(Filesystem(folder)) }
+
+// mountKind is the type of what is mounted over folder.
+func mountKind(table, folder string) string {
 	best, kind := -1, ""
 	for line := range strings.Lines(table) {
 		left, right, ok := strings.Cut(line, " - ")
@@ -83,11 +88,17 @@ func mountType(table, folder string) string {
 			best, kind = len(point), r[0]
 		}
 	}
-	for _, remote := range []string{
+	return kind
+}
+
+// remote returns the type of a FUSE filesystem that goes over a network or a
+// hypervisor, and "" for any other.
+func remote(kind string) string {
+	for _, r := range []string{
 		"virtiofs", "fuse.sshfs", "fuse.rclone", "fuse.s3fs", "fuse.glusterfs",
 		"fuse.grpcfuse", "fuse.osxfs", "fuse.davfs", "fuse.gcsfuse", "fuse.google-drive-ocamlfuse", "fuse.vmhgfs-fuse",
 	} {
-		if kind == remote {
+		if kind == r {
 			return kind
 		}
 	}

@@ -18,8 +18,11 @@ func TestMountType(t *testing.T) {
 		"/usb/x":                        "",
 		"/":                             "",
 	} {
-		if got := mountType(table, folder); got != want {
-			t.Errorf("mountType(%q) = %q, want %q", folder, got, want)
+		if got := remote(mountKind(table, folder)); got != want {
+			t.Errorf("mount of %q is %q, want %q", folder, got, want)
 		}
+	}
+	if got := mountKind(table, "/usb/x"); got != "fuseblk" {
+		t.Errorf("/usb/x is on %q", got)
 	}
 }

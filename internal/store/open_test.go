@@ -23,7 +23,7 @@ func TestOpenSetsTheFileUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if vacuum != 2 || app != applicationID || version != 1 || journal != "wal" {
+	if vacuum != 2 || app != applicationID || version != schema(t) || journal != "wal" {
 		t.Errorf("auto_vacuum %d, application_id %x, user_version %d, journal_mode %s", vacuum, app, version, journal)
 	}
 	info, err := os.Stat(s.Path())
@@ -57,20 +57,30 @@ func alter(t *testing.T, path string, texts ...string) {
 	}
 }
 
+// schema is the newest version of the schema.
+func schema(t testing.TB) int {
+	t.Helper()
+	n, err := Schema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 func TestOpenRefusesANewerSchema(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "holdfast.db")
 	if err := openAt(t, path).Close(); err != nil {
 		t.Fatal(err)
 	}
 
-	alter(t, path, "PRAGMA user_version = 9")
+	alter(t, path, "PRAGMA user_version = 99")
 	s := openAt(t, path) // writer_min says that this program may still write
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	alter(t, path, "UPDATE meta SET value = '9' WHERE key = 'writer_min'")
+	alter(t, path, "UPDATE meta SET value = '99' WHERE key = 'writer_min'")
 	_, err := Open(t.Context(), Options{Path: path})
-	if e, ok := errors.AsType[*TooNewError](err); !ok || e.Schema != 9 || e.Known != 1 {
+	if e, ok := errors.AsType[*TooNewError](err); !ok || e.Schema != 99 || e.Known != schema(t) {
 		t.Errorf("open: %v", err)
 	}
 }
@@ -106,20 +116,20 @@ func TestMigrationCopiesFirst(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	steps = append(steps, migration{2, "ALTER TABLE sessions ADD COLUMN colour TEXT NOT NULL DEFAULT ''"})
+	steps = append(steps, migration{schema(t) + 1, "ALTER TABLE sessions ADD COLUMN colour TEXT NOT NULL DEFAULT ''"})
 	if err := migrateTo(t.Context(), conn, path, steps); err != nil {
 		t.Fatal(err)
 	}
-	old := openAt(t, path+".before-v2")
+	old := openAt(t, copyName(path, schema(t)+1))
 	if _, err := old.Session(t.Context(), session); err != nil {
 		t.Error(err)
 	}
 	var version int
-	if err := conn.QueryRowContext(t.Context(), "PRAGMA user_version").Scan(&version); err != nil || version != 2 {
+	if err := conn.QueryRowContext(t.Context(), "PRAGMA user_version").Scan(&version); err != nil || version != schema(t)+1 {
 		t.Errorf("user_version %d, %v", version, err)
 	}
 	// One that fails leaves the schema before it.
-	steps = append(steps, migration{3, "CREATE TABLE half (x); CREATE TABLE sessions (y)"})
+	steps = append(steps, migration{schema(t) + 2, "CREATE TABLE half (x); CREATE TABLE sessions (y)"})
 	if err := migrateTo(t.Context(), conn, path, steps); err == nil {
 		t.Error("a broken migration passed")
 	}

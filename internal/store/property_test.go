@@ -83,7 +83,7 @@ func (w *world) step(tx *Tx) error {
 		return id
 	}
 	text := []string{"", "a", "<b> & ü €", strings.Repeat("0123456789äöü\n", 4500)}[rapid.SampledFrom([]int{0, 1, 1, 1, 2, 2, 2, 3}).Draw(t, "text")]
-	switch rapid.IntRange(0, 13).Draw(t, "what") {
+	switch rapid.IntRange(0, 16).Draw(t, "what") {
 	case 0:
 		return add(MessageUser, MessageBody{Item: w.id("m"), Text: text})
 	case 1, 2, 3:
@@ -132,6 +132,14 @@ func (w *world) step(tx *Tx) error {
 	case 12:
 		body := rapid.SampledFrom([]OptionsBody{{Modes: json.RawMessage(`[1]`)}, {Models: json.RawMessage(`{"a":2}`)}}).Draw(t, "options")
 		return add(AgentOptions, body)
+	case 13:
+		pinned := rapid.Bool().Draw(t, "pinned")
+		tags := rapid.SampledFrom([][]string{nil, {}, {"a"}, {"a", "b"}}).Draw(t, "tags")
+		return tx.SetTraits(session, Traits{Pinned: &pinned, Tags: &tags})
+	case 14:
+		return tx.TrashSession(session)
+	case 15:
+		return tx.RestoreSession(session)
 	default:
 		return add(QueueChanged, QueueBody{Paused: rapid.Bool().Draw(t, "paused")})
 	}
@@ -248,7 +256,16 @@ func (w *world) checkFollowers(rt *rapid.T) {
 		return got
 	}
 	all := read(w.s.Follow(0))
+	if len(all) == 0 {
+		return
+	}
 	var byEvents []Event
+	for _, id := range w.sessions {
+		if err := w.s.Update(Relaxed, func(tx *Tx) error { return tx.RestoreSession(id) }); err != nil {
+			rt.Fatal(err)
+		}
+	}
+	all = append(all, read(w.s.Follow(all[len(all)-1].ID))...)
 	for _, id := range w.sessions {
 		events, _, err := w.s.Events(ctx, id, 0, 1000)
 		if err != nil {

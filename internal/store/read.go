@@ -104,7 +104,7 @@ func queryRead[T any](q *reading, scan func(scanner) (T, error), text string, ar
 
 const (
 	lastQuery   = "SELECT coalesce(max(id), 0) FROM events"
-	seqQuery    = "SELECT (SELECT max(seq) FROM events WHERE sid = sessions.sid) FROM sessions WHERE id = ?"
+	seqQuery    = "SELECT (SELECT max(seq) FROM events WHERE sid = sessions.sid) FROM sessions WHERE id = ? AND deleted_at = 0"
 	eventsQuery = "SELECT " + eventColumns + " FROM events WHERE sid = (SELECT sid FROM sessions WHERE id = ?) AND seq > ? ORDER BY seq LIMIT ?"
 )
 
@@ -130,23 +130,76 @@ type SessionsPage struct {
 	Cursor   string
 }
 
+// SessionsFilter chooses sessions. The zero value is the list as a person has
+// it: what is neither archived nor in the trash.
+type SessionsFilter struct {
+	Archived bool   // those that are, instead of those that are not
+	Deleted  bool   // those in the trash, archived or not
+	Tag      string // with this tag; "" is any
+	Project  string // of this project; "" is any
+}
+
 const (
-	sessionsFirst = "SELECT " + sessionColumns + " FROM sessions ORDER BY last_event DESC LIMIT ?"
-	sessionsNext  = "SELECT " + sessionColumns + " FROM sessions WHERE last_event < ? ORDER BY last_event DESC LIMIT ?"
+	sessionsListed = "SELECT " + sessionColumns + " FROM sessions WHERE deleted_at = 0 AND archived = 0 AND building = 0"
+	sessionsFirst  = sessionsListed + sessionsOrder
+	sessionsNext   = sessionsListed + " AND last_event < ? AND pinned = 0" + sessionsOrder
+	sessionsOrder  = " ORDER BY last_event DESC LIMIT ?"
 )
 
+// pinnedMax bounds the pinned sessions that the first page has whatever their age.
+const pinnedMax = 200
+
+// query returns the text that lists what f chooses, below an activity or, at 0,
+// from the newest on.
+func (f SessionsFilter) query(below int64) (text string, args []any) {
+	if f == (SessionsFilter{}) {
+		if below == 0 {
+			return sessionsFirst, nil
+		}
+		return sessionsNext, []any{below}
+	}
+	text, args = f.where()
+	if below != 0 {
+		text, args = text+" AND last_event < ?", append(args, below)
+		if !f.Deleted {
+			text += " AND pinned = 0"
+		}
+	}
+	return text + sessionsOrder, args
+}
+
+func (f SessionsFilter) where() (text string, args []any) {
+	text = "SELECT " + sessionColumns + " FROM sessions WHERE building = 0"
+	switch {
+	case f.Deleted:
+		text += " AND deleted_at <> 0"
+	case f.Archived:
+		text += " AND deleted_at = 0 AND archived = 1"
+	default:
+		text += " AND deleted_at = 0 AND archived = 0"
+	}
+	if f.Project != "" {
+		text, args = text+" AND project = ?", append(args, f.Project)
+	}
+	if f.Tag != "" {
+		text, args = text+" AND tags <> '[]' AND EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)", append(args, f.Tag)
+	}
+	return text, args
+}
+
 // Sessions lists sessions, newest activity first. page is "" or the Next of the
-// page before.
-func (s *Store) Sessions(ctx context.Context, page string, limit int) (SessionsPage, error) {
+// page before. Pinned ones are all at the end of the first page if they are
+// older than it, and in no other.
+func (s *Store) Sessions(ctx context.Context, f SessionsFilter, page string, limit int) (SessionsPage, error) {
 	limit = clamp(limit, 50, 500)
-	text, args := sessionsFirst, []any{limit + 1}
+	below := int64(0)
 	if page != "" {
-		below, err := strconv.ParseInt(page, 10, 64)
-		if err != nil {
+		var err error
+		if below, err = strconv.ParseInt(page, 10, 64); err != nil || below <= 0 {
 			return SessionsPage{}, fmt.Errorf("list sessions: page %q: %w", page, ErrNotFound)
 		}
-		text, args = sessionsNext, []any{below, limit + 1}
 	}
+	text, args := f.query(below)
 	var p SessionsPage
 	err := s.view(ctx, func(q *reading) error {
 		last, err := q.last()
@@ -154,17 +207,44 @@ func (s *Store) Sessions(ctx context.Context, page string, limit int) (SessionsP
 			return err
 		}
 		p.Cursor = s.CursorAt(last)
-		p.Sessions, err = queryRead(q, scanSession, text, args...)
+		if p.Sessions, err = queryRead(q, scanSession, text, append(args, limit+1)...); err != nil || len(p.Sessions) <= limit {
+			return err
+		}
+		p.Sessions = p.Sessions[:limit]
+		oldest := p.Sessions[limit-1].LastEvent
+		p.Next = strconv.FormatInt(oldest, 10)
+		if below != 0 || f.Deleted {
+			return nil
+		}
+		text, args := f.where()
+		pinned, err := queryRead(q, scanSession, text+" AND pinned = 1 AND last_event < ?"+sessionsOrder, append(args, oldest, pinnedMax)...)
+		p.Sessions = append(p.Sessions, pinned...)
 		return err
 	})
 	if err != nil {
 		return SessionsPage{}, fmt.Errorf("list sessions: %w", err)
 	}
-	if len(p.Sessions) > limit {
-		p.Sessions = p.Sessions[:limit]
-		p.Next = strconv.FormatInt(p.Sessions[limit-1].LastEvent, 10)
-	}
 	return p, nil
+}
+
+// TagCount is a tag and how many sessions have it.
+type TagCount struct {
+	Tag      string `json:"tag"`
+	Sessions int    `json:"sessions"`
+}
+
+// Tags lists the tags in use, the most used first.
+func (s *Store) Tags(ctx context.Context) (list []TagCount, err error) {
+	err = s.view(ctx, func(q *reading) error {
+		list, err = queryRead(q, func(r scanner) (t TagCount, err error) { return t, r.Scan(&t.Tag, &t.Sessions) },
+			`SELECT value, count(*) AS n FROM sessions, json_each(tags) WHERE tags <> '[]' AND deleted_at = 0 AND building = 0
+			GROUP BY value ORDER BY n DESC, value LIMIT 500`)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list tags: %w", err)
+	}
+	return list, nil
 }
 
 func clamp(n, standard, most int) int {
@@ -220,7 +300,8 @@ func (s *Store) Events(ctx context.Context, session string, after int64, limit i
 	return events, last, nil
 }
 
-// seq returns the last seq of a session, or ErrNotFound where there is none.
+// seq returns the last seq of a session, or ErrNotFound where there is none or
+// it is in the trash.
 func (q *reading) seq(session string) (n int64, err error) {
 	err = q.one(seqQuery, []any{session}, &n)
 	return n, err

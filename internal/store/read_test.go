@@ -268,7 +268,7 @@ func TestSessionsPages(t *testing.T) {
 	var got []string
 	page := ""
 	for {
-		p, err := s.Sessions(t.Context(), page, 5)
+		p, err := s.Sessions(t.Context(), SessionsFilter{}, page, 5)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -282,7 +282,7 @@ func TestSessionsPages(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if _, err := s.Sessions(t.Context(), "x", 5); !errors.Is(err, ErrNotFound) {
+	if _, err := s.Sessions(t.Context(), SessionsFilter{}, "x", 5); !errors.Is(err, ErrNotFound) {
 		t.Errorf("bad page: %v", err)
 	}
 }

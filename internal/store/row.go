@@ -35,11 +35,26 @@ type Session struct {
 	Seq        int64     `json:"seq"`
 	Version    int64     `json:"version"` // counts only what a person set
 
-	TitleSet     bool            `json:"-"` // a person named it; the agent's titles do not replace that
-	AgentSession string          `json:"-"` // the id of the agent's own session (ACP sessionId), or ""
-	Options      json.RawMessage `json:"-"` // the last agent.options, folded (an OptionsBody); not in lists
-	Queue        []string        `json:"-"` // the runs that wait, first to wait first
+	Pinned     bool       `json:"pinned"`
+	Archived   bool       `json:"archived"`
+	Tags       []string   `json:"tags,omitempty"`    // as a person ordered them
+	Project    string     `json:"project,omitempty"` // a project's id
+	DeletedAt  *time.Time `json:"deleted_at,omitempty"`
+	ForkedFrom *Origin    `json:"forked_from,omitempty"`
+	Building   bool       `json:"building,omitempty"` // a copy that is not whole yet; no list has it
+
+	TitleSet     bool            `json:"title_set,omitempty"` // a person named it; the agent's titles do not replace that
+	AgentSession string          `json:"-"`                   // the id of the agent's own session (ACP sessionId), or ""
+	Options      json.RawMessage `json:"-"`                   // the last agent.options, folded (an OptionsBody); not in lists
+	Queue        []string        `json:"-"`                   // the runs that wait, first to wait first
 	ClientID     string          `json:"-"`
+}
+
+// Origin is where a copied session comes from. Item is the last one that was
+// taken; it is the original's.
+type Origin struct {
+	Session string `json:"session"`
+	Item    string `json:"item,omitempty"`
 }
 
 // The states of a run.

@@ -60,6 +60,9 @@ type Store struct {
 	canary  chan struct{} // has one while a canary is under way
 	written atomic.Int64  // when the last commit was through, in Unix nanoseconds
 
+	began    time.Time    // this life
+	searched atomic.Int64 // the event up to which the search finds what was said
+
 	closeMu sync.RWMutex // held for reading while something is begun that Close waits for
 	closed  bool
 	views   sync.WaitGroup  // reads under way
@@ -151,6 +154,8 @@ func (s *Store) start(ctx context.Context, bootID string) (err error) {
 		return err
 	}
 	s.ended, s.cancel = context.WithCancel(context.Background())
+	s.began = s.now().UTC()
+	s.w.chores.trash = time.Now()
 	s.w.chores.deleting = true // what the last life left, if anything
 	go s.w.run()
 	return nil

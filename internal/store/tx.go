@@ -208,6 +208,7 @@ func (tx *Tx) store(r *row, folded Session, ev Event, change *itemChange, approv
 	}
 	tx.w.lastID = ev.ID
 	tx.w.batch = append(tx.w.batch, ev)
+	tx.w.index.wanted = tx.w.index.wanted || settles(ev.Kind)
 	r.Session = folded
 	if change != nil {
 		if err := tx.applyItem(ev, change); err != nil {

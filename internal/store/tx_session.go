@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -25,15 +26,28 @@ type row struct {
 }
 
 const sessionColumns = `id, coalesce(client_id, ''), title, title_set, agent, cwd, state, waiting, queue, paused,
-	run, agent_state, reason, created_at, last_at, last_event, seq, version, agent_session`
+	run, agent_state, reason, created_at, last_at, last_event, seq, version, agent_session,
+	pinned, archived, tags, project, deleted_at, forked_from, building`
 
 func scanSession(r scanner) (s Session, err error) {
-	var queue []byte
-	var created, last int64
+	var queue, tags, from []byte
+	var created, last, deleted int64
 	err = r.Scan(&s.ID, &s.ClientID, &s.Title, &s.TitleSet, &s.Agent, &s.Cwd, &s.State, &s.Waiting, &queue, &s.Paused,
-		&s.Run, &s.AgentState, &s.Reason, &created, &last, &s.LastEvent, &s.Seq, &s.Version, &s.AgentSession)
+		&s.Run, &s.AgentState, &s.Reason, &created, &last, &s.LastEvent, &s.Seq, &s.Version, &s.AgentSession,
+		&s.Pinned, &s.Archived, &tags, &s.Project, &deleted, &from, &s.Building)
 	if err != nil {
 		return s, err
+	}
+	s.DeletedAt = fromMillisPtr(deleted)
+	if len(tags) > len("[]") {
+		if err := json.Unmarshal(tags, &s.Tags); err != nil {
+			return s, fmt.Errorf("read tags of session %s: %w", s.ID, err)
+		}
+	}
+	if len(from) > 0 {
+		if err := json.Unmarshal(from, &s.ForkedFrom); err != nil {
+			return s, fmt.Errorf("read origin of session %s: %w", s.ID, err)
+		}
 	}
 	s.CreatedAt, s.LastAt = fromMillis(created), fromMillis(last)
 	if len(queue) > len("[]") { // most have none, and a list has many rows
@@ -107,6 +121,17 @@ func (tx *Tx) finish() error {
 			continue
 		}
 		active := r.owed || r.Seq != r.saved.Seq
+		if r.unlisted() { // mere activity is nobody's concern
+			tell := tx.writeRow
+			if a, b := r.saved, r.Session; a.Title != b.Title || a.TitleSet != b.TitleSet || a.Version != b.Version || !sameTraits(a, b) {
+				tell = tx.appendChanged // no other event says it
+			}
+			if err := tell(r); err != nil {
+				return err
+			}
+			r.owed = false
+			continue
+		}
 		if !sameList(r.saved, r.Session) || (active && time.Since(r.written) >= tx.w.activityEvery) {
 			if err := tx.appendChanged(r); err != nil {
 				return err
@@ -124,6 +149,10 @@ func (tx *Tx) finish() error {
 	}
 	return nil
 }
+
+// unlisted tells whether no list shows the session: it is in the trash, or not
+// whole yet.
+func (r *row) unlisted() bool { return r.DeletedAt != nil || r.Building }
 
 // appendChanged appends the whole row, as it is after that very event.
 func (tx *Tx) appendChanged(r *row) error {
@@ -145,10 +174,16 @@ func (tx *Tx) writeRow(r *row) error {
 	if err != nil {
 		return err
 	}
+	tags, from, err := r.columns()
+	if err != nil {
+		return err
+	}
 	err = tx.exec(`UPDATE sessions SET title = ?, title_set = ?, state = ?, waiting = ?, queue = ?, paused = ?, run = ?,
-			agent_state = ?, reason = ?, last_at = ?, last_event = ?, seq = ?, version = ?, agent_session = ? WHERE id = ?`,
+			agent_state = ?, reason = ?, last_at = ?, last_event = ?, seq = ?, version = ?, agent_session = ?,
+			pinned = ?, archived = ?, tags = ?, project = ?, deleted_at = ?, forked_from = ?, building = ? WHERE id = ?`,
 		r.Title, r.TitleSet, r.State, r.Waiting, string(queue), r.Paused, r.Run,
-		r.AgentState, r.Reason, r.LastAt.UnixMilli(), r.LastEvent, r.Seq, r.Version, r.AgentSession, r.ID)
+		r.AgentState, r.Reason, r.LastAt.UnixMilli(), r.LastEvent, r.Seq, r.Version, r.AgentSession,
+		r.Pinned, r.Archived, tags, r.Project, millisPtr(r.DeletedAt), from, r.Building, r.ID)
 	if err != nil {
 		return fmt.Errorf("write row of session %s: %w", r.ID, err)
 	}
@@ -160,6 +195,16 @@ func (tx *Tx) writeRow(r *row) error {
 	}
 	r.saved = r.Session
 	return nil
+}
+
+// columns are what the row keeps as JSON.
+func (s Session) columns() (tags, from string, err error) {
+	list, err := encode(append([]string{}, s.Tags...))
+	if err != nil || s.ForkedFrom == nil {
+		return string(list), "", err
+	}
+	origin, err := encode(s.ForkedFrom)
+	return string(list), string(origin), err
 }
 
 // CreateSession adds a session and its session.created. An empty ID is filled
@@ -185,7 +230,7 @@ func (tx *Tx) CreateSession(s Session) (Session, error) {
 	}
 	s.CreatedAt, s.LastAt, s.LastEvent, s.Seq = tx.now, tx.now, tx.w.lastID+1, 1
 	s.Version = max(s.Version, 1)
-	s.Queue, s.Queued, s.Waiting, s.Run = nil, 0, 0, ""
+	s.Queue, s.Queued, s.Waiting, s.Run, s.DeletedAt = nil, 0, 0, "", nil
 	s.State = rowState(s)
 	body, err := encode(s)
 	if err != nil {
@@ -210,11 +255,17 @@ func (tx *Tx) insertSession(s Session) error {
 	if s.ClientID != "" {
 		clientID = s.ClientID
 	}
-	err := tx.exec(`INSERT INTO sessions (id, sid, client_id, title, title_set, agent, cwd, state, waiting, queue, paused,
-			run, agent_state, reason, created_at, last_at, last_event, seq, version, agent_session)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, '[]', ?, '', ?, ?, ?, ?, ?, ?, ?, ?)`,
+	tags, from, err := s.columns()
+	if err != nil {
+		return err
+	}
+	err = tx.exec(`INSERT INTO sessions (id, sid, client_id, title, title_set, agent, cwd, state, waiting, queue, paused,
+			run, agent_state, reason, created_at, last_at, last_event, seq, version, agent_session,
+			pinned, archived, tags, project, deleted_at, forked_from, building)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, '[]', ?, '', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)`,
 		s.ID, s.LastEvent, clientID, s.Title, s.TitleSet, s.Agent, s.Cwd, s.State, s.Paused,
-		s.AgentState, s.Reason, s.CreatedAt.UnixMilli(), s.LastAt.UnixMilli(), s.LastEvent, s.Seq, s.Version, s.AgentSession)
+		s.AgentState, s.Reason, s.CreatedAt.UnixMilli(), s.LastAt.UnixMilli(), s.LastEvent, s.Seq, s.Version, s.AgentSession,
+		s.Pinned, s.Archived, tags, s.Project, from, s.Building)
 	if err != nil || len(s.Options) == 0 {
 		return err
 	}
@@ -258,14 +309,77 @@ func (tx *Tx) SetAgentSession(session, acpID string) error {
 	return nil
 }
 
-// DeleteSession removes a session. Its session.deleted stays in the log; the
+// Traits are what a person may set of a session beside its title. Nil leaves
+// one as it is.
+type Traits struct {
+	Pinned   *bool
+	Archived *bool
+	Tags     *[]string
+	Project  *string
+}
+
+// SetTraits changes what a person set, and raises the version where something
+// is different.
+func (tx *Tx) SetTraits(session string, t Traits) error {
+	r, err := tx.row(session)
+	if err != nil {
+		return fmt.Errorf("change session %s: %w", session, err)
+	}
+	was := r.Session
+	if t.Pinned != nil {
+		r.Pinned = *t.Pinned
+	}
+	if t.Archived != nil {
+		r.Archived = *t.Archived
+	}
+	if t.Tags != nil {
+		r.Tags = nil
+		if len(*t.Tags) > 0 {
+			r.Tags = slices.Clone(*t.Tags)
+		}
+	}
+	if t.Project != nil {
+		r.Project = *t.Project
+	}
+	if !sameTraits(was, r.Session) {
+		r.Version++
+	}
+	return nil
+}
+
+// TrashSession puts a session where lists do not show it and a person can have
+// it back. It does nothing to one that is there already.
+func (tx *Tx) TrashSession(session string) error {
+	s, err := tx.Session(session)
+	if err == nil && s.DeletedAt == nil {
+		_, err = tx.Append(session, "", SessionDeleted, json.RawMessage("{}"))
+	}
+	if err != nil {
+		return fmt.Errorf("delete session %s: %w", session, err)
+	}
+	return nil
+}
+
+// RestoreSession takes a session out of the trash.
+func (tx *Tx) RestoreSession(session string) error {
+	s, err := tx.Session(session)
+	if err == nil && s.DeletedAt != nil {
+		_, err = tx.Append(session, "", SessionRestored, json.RawMessage("{}"))
+	}
+	if err != nil {
+		return fmt.Errorf("restore session %s: %w", session, err)
+	}
+	return nil
+}
+
+// DeleteSession removes a session for good. Its session.deleted stays in the log; the
 // rest is gone for readers at once and from the disk in small steps.
 func (tx *Tx) DeleteSession(session string) error {
 	r, err := tx.row(session)
 	if err != nil {
 		return fmt.Errorf("delete session %s: %w", session, err)
 	}
-	if _, err := tx.append(session, "", SessionDeleted, json.RawMessage("{}"), nil); err != nil {
+	if _, err := tx.append(session, "", SessionDeleted, json.RawMessage(`{"forever":true}`), nil); err != nil {
 		return fmt.Errorf("delete session %s: %w", session, err)
 	}
 	r.deleted = true

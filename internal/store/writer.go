@@ -69,6 +69,8 @@ type writer struct {
 	window, activityEvery time.Duration
 	hook                  func(stage string) error // a test's way to make a batch fail
 	chores                chores
+	index                 indexer
+	busy                  time.Time // of the last batch that was not a chore
 }
 
 func newWriter(s *Store) *writer {
@@ -117,6 +119,7 @@ func (w *writer) run() {
 		if len(batch) > 0 {
 			w.commit(batch)
 			last = time.Now()
+			w.busy = last
 			w.chores.wrote(last)
 			if w.chores.due(last) { // though somebody waits: it is about other sessions
 				w.flush(false)
@@ -333,6 +336,14 @@ func (w *writer) connect() error {
 		w.disconnect(true)
 		return fmt.Errorf("connect writer: %w", err)
 	}
+	var searched string
+	err = conn.QueryRowContext(ctx, "SELECT value FROM meta WHERE key = 'searched'").Scan(&searched)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		w.disconnect(true)
+		return fmt.Errorf("connect writer: %w", err)
+	}
+	w.index.load(searched, w.lastID)
+	w.s.searched.Store(w.index.at)
 	w.s.ring.start(w.lastID)
 	return nil
 }

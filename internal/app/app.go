@@ -4,6 +4,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -65,6 +66,7 @@ type core struct {
 	lock      *lock
 	store     *store.Store
 	access    *access.Service
+	cert      *access.Certificate // nil: plain HTTP
 	catalogue *agent.Catalogue
 	sessions  *session.Manager
 
@@ -162,7 +164,12 @@ func (c *core) server(addr string) (*httpapi.Server, error) {
 	if err != nil {
 		return nil, refuse("%v", err)
 	}
+	var secret *tls.Config
+	if c.cert != nil {
+		secret = c.cert.Config()
+	}
 	server, err := httpapi.New(httpapi.Config{
+		TLS:      secret,
 		Sessions: c.sessions, Store: c.store, Access: c.access, Hosts: hosts, Files: web.Files(), Version: Version,
 		Home: c.userHome, Log: c.log, CookieName: cookieName(addr), Health: func() httpapi.Health { return worst(c.watchers...) }, Held: c.sessions.Held,
 		Safe: c.safe.text, Machine: c, ProbeKey: c.probeKey,
@@ -268,7 +275,10 @@ func serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 	if err != nil {
 		return fmt.Errorf("read password: %w", err)
 	}
-	if err := access.CheckBind(cfg.Addr, false, hasPassword, cfg.InsecureBind); err != nil {
+	if err := access.CheckBind(cfg.Addr, cfg.TLS.On(), hasPassword, cfg.InsecureBind); err != nil {
+		return refuse("%v", err)
+	}
+	if c.cert, err = loadCertificate(cfg, log); err != nil {
 		return refuse("%v", err)
 	}
 	for _, note := range cfg.Notes {
@@ -288,7 +298,7 @@ func serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 	defer doors.public.Close()
 	defer doors.control.Close()
 	addr := doors.public.Addr().String()
-	if err := c.lock.say(holder{PID: os.Getpid(), Address: addr, Since: started, Version: Version, Unit: o.Unit.String()}); err != nil {
+	if err := c.lock.say(holder{PID: os.Getpid(), Address: addr, Scheme: cfg.Scheme(), Since: started, Version: Version, Unit: o.Unit.String()}); err != nil {
 		return err
 	}
 	server, err := c.server(addr)
@@ -308,7 +318,7 @@ func serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 	}
 	defer evidence.Close()
 	h := &host{
-		started: started, addr: addr, limit: c.limit, unit: o.Unit, awake: func() string { return c.awake.Load().State() }, core: c, store: c.store, sessions: c.sessions,
+		started: started, addr: addr, scheme: cfg.Scheme(), limit: c.limit, unit: o.Unit, awake: func() string { return c.awake.Load().State() }, core: c, store: c.store, sessions: c.sessions,
 		stop: func() {
 			ending(life, log, probe.EndAsked, "by `holdfast stop`", "")
 			stop()
@@ -343,7 +353,7 @@ func serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 		p := &prover{cfg: cfg, log: log, told: told, release: release, well: h.well, replace: h.replace}
 		group.Go(func() error { return p.run(gctx) })
 	}
-	log.Info("the host serves", "addr", addr, "home", cfg.Home, "pid", os.Getpid(), "version", Version, "unit", o.Unit.String(),
+	log.Info("the host serves", "addr", addr, "tls", cfg.TLS.On(), "home", cfg.Home, "pid", os.Getpid(), "version", Version, "unit", o.Unit.String(),
 		"restarts", told.Restarts, "after", time.Since(started).Round(100*time.Microsecond))
 	if err := life.Served(); err != nil {
 		log.Warn("this life is not recorded", "err", err)
@@ -364,6 +374,9 @@ func serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 		}
 		watcher.Rest()
 		time.AfterFunc(replacePatience, func() { h.deaf(log, "the restart in place did not come to its end") })
+		if next.scheme != "" && next.scheme != cfg.Scheme() {
+			doors.public.Seal() // what was begun in one way cannot go on in the other
+		}
 		doors.close(ctx, server, log)
 		c.sessions.Returns()
 		stop()
@@ -412,6 +425,14 @@ func (c *core) openDoors(ctx context.Context, in *handoff.In) (d doors, err erro
 		d.control = handoff.NewListener(ln)
 	}
 	return d, nil
+}
+
+// loadCertificate reads the files that the configuration names, if any.
+func loadCertificate(cfg *config.Config, log *slog.Logger) (*access.Certificate, error) {
+	if !cfg.TLS.On() {
+		return nil, nil
+	}
+	return access.LoadCertificate(cfg.TLS.Cert, cfg.TLS.Key, log)
 }
 
 // greet tells the command that the host is healthy, with a link where nobody
@@ -467,7 +488,7 @@ func Offline(ctx context.Context, cfg *config.Config) (http.Handler, func() erro
 	if err != nil {
 		return nil, nil, errors.Join(err, c.Close())
 	}
-	h := &host{started: time.Now(), addr: cfg.Addr, limit: c.limit, core: c, store: c.store, sessions: c.sessions, stop: func() {}}
+	h := &host{started: time.Now(), addr: cfg.Addr, scheme: cfg.Scheme(), limit: c.limit, core: c, store: c.store, sessions: c.sessions, stop: func() {}}
 	return httpapi.NewControl(server, h), c.Close, nil
 }
 

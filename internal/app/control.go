@@ -23,6 +23,7 @@ import (
 // host is what the control socket asks of the whole.
 type host struct {
 	started  time.Time
+	scheme   string // http or https
 	addr     string // "" where no host runs, but a command has the state folder open
 	limit    uint64
 	unit     supervise.Unit
@@ -45,7 +46,7 @@ var _ httpapi.Host = (*host)(nil)
 // Status implements httpapi.Host.
 func (h *host) Status(ctx context.Context) httpapi.Status {
 	st := httpapi.Status{
-		PID: os.Getpid(), Address: h.addr, StartedAt: h.started, UptimeS: time.Since(h.started).Seconds(), Unit: h.unit.String(),
+		PID: os.Getpid(), Address: h.addr, URL: h.URL(), StartedAt: h.started, UptimeS: time.Since(h.started).Seconds(), Unit: h.unit.String(),
 		Sessions: h.store.Stats(ctx).Sessions, Descriptors: h.count(), DescriptorsPeak: int(h.peak.Load()), DescriptorsLimit: int(h.limit), //nolint:gosec // a limit fits
 	}
 	if h.replace != nil {
@@ -118,12 +119,12 @@ func (f *faults) health() httpapi.Health {
 func (h *host) URL() string {
 	name, port, err := net.SplitHostPort(h.addr)
 	if err != nil {
-		return "http://" + config.DefaultAddr
+		return h.scheme + "://" + config.DefaultAddr
 	}
 	if ip := net.ParseIP(name); ip != nil && ip.IsUnspecified() {
 		name = "127.0.0.1"
 	}
-	return "http://" + net.JoinHostPort(name, port)
+	return h.scheme + "://" + net.JoinHostPort(name, port)
 }
 
 // Stop implements httpapi.Host.

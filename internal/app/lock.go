@@ -15,6 +15,7 @@ import (
 type holder struct {
 	PID     int       `json:"pid"`
 	Address string    `json:"address"`
+	Scheme  string    `json:"scheme,omitempty"`
 	Since   time.Time `json:"since"`
 	Version string    `json:"version"`
 	Unit    string    `json:"unit"` // the supervisor's service; "" where none runs this host

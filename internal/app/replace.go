@@ -68,6 +68,7 @@ func readRelay(in *handoff.In, addr string) (relay, error) {
 type successor struct {
 	exe    string
 	relay  relay
+	scheme string       // that it will speak; "": as this one
 	ln     net.Listener // instead of the public one, where the address changed
 	failed error        // of a trial: the old version is to run again
 }
@@ -140,11 +141,14 @@ func (r *replacing) prepare(ctx context.Context, want httpapi.Restart) (s succes
 	if err != nil {
 		return s, fmt.Errorf("read password: %w", err)
 	}
-	if err := access.CheckBind(cfg.Addr, false, hasPassword, cfg.InsecureBind); err != nil {
+	if err := access.CheckBind(cfg.Addr, cfg.TLS.On(), hasPassword, cfg.InsecureBind); err != nil {
+		return s, &httpapi.RefusedError{Text: "The configuration cannot be taken, the old one stays: " + err.Error()}
+	}
+	if _, err := loadCertificate(cfg, r.log); err != nil {
 		return s, &httpapi.RefusedError{Text: "The configuration cannot be taken, the old one stays: " + err.Error()}
 	}
 	r.mu.Lock()
-	s = successor{exe: r.relay.Exe, relay: relay{Exe: r.relay.Exe, Addr: cfg.Addr, Restarts: r.relay.Restarts + 1, Asked: time.Now()}}
+	s = successor{exe: r.relay.Exe, scheme: cfg.Scheme(), relay: relay{Exe: r.relay.Exe, Addr: cfg.Addr, Restarts: r.relay.Restarts + 1, Asked: time.Now()}}
 	addr := r.relay.Addr
 	r.mu.Unlock()
 	if want.Staged != "" {

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/holdfast-dev/holdfast/internal/doctor"
 	"github.com/holdfast-dev/holdfast/internal/proc"
 	"github.com/holdfast-dev/holdfast/internal/supervise"
 )
@@ -171,17 +172,16 @@ func (t tenant) health(ctx context.Context) (status, version string) {
 			host = "::1"
 		}
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/health", nil)
-	if err != nil {
-		return "", ""
+	var said struct{ Status, Version string }
+	resp, err := askHealth(ctx, "http://"+net.JoinHostPort(host, port))
+	if err == nil && resp.StatusCode == http.StatusBadRequest { // as one that speaks TLS answers
+		resp.Body.Close()
+		resp, err = askHealth(ctx, "https://"+net.JoinHostPort(host, port))
 	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	resp, err := client.Do(req)
 	if err != nil {
 		return "", ""
 	}
 	defer resp.Body.Close()
-	var said struct{ Status, Version string }
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&said); err != nil {
 		return "", ""
 	}
@@ -189,6 +189,14 @@ func (t tenant) health(ctx context.Context) (status, version string) {
 		return "", ""
 	}
 	return said.Status, clean(said.Version, 40)
+}
+
+func askHealth(ctx context.Context, base string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/health", nil)
+	if err != nil {
+		return nil, err
+	}
+	return doctor.Client().Do(req)
 }
 
 // isHoldfast goes by the command line: both kinds answer alike.

@@ -290,6 +290,7 @@ func (a *app) load(f hostFlags) (*config.Config, error) {
 	cfg, err := config.Load(config.Sources{
 		Flags: config.Flags{
 			Home: a.grammar.Home, Addr: f.Addr, AllowedHosts: f.AllowedHosts, InsecureBind: f.InsecureBind, LogLevel: f.LogLevel,
+			TLSCert: f.TLSCert, TLSKey: f.TLSKey, TrustedProxies: f.TrustedProxies, BasePath: f.BasePath, PublicURL: f.PublicURL,
 		},
 		Env: a.Env, Home: a.UserHome,
 	})

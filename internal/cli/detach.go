@@ -95,8 +95,13 @@ func (f hostFlags) serveArgs(cfg *config.Config) []string {
 	if f.InsecureBind {
 		args = append(args, "--insecure-bind")
 	}
-	if f.LogLevel != "" {
-		args = append(args, "--log-level", f.LogLevel)
+	for _, p := range f.TrustedProxies {
+		args = append(args, "--trusted-proxies", p)
+	}
+	for _, v := range [][2]string{{"--log-level", f.LogLevel}, {"--tls-cert", f.TLSCert}, {"--tls-key", f.TLSKey}, {"--base-path", f.BasePath}, {"--public-url", f.PublicURL}} {
+		if v[1] != "" {
+			args = append(args, v[0], v[1])
+		}
 	}
 	return args
 }
@@ -172,7 +177,7 @@ func (a *app) awaitDetached(ctx context.Context, cfg *config.Config, pid int, en
 	defer limit.Stop()
 	for {
 		h, held, err := doctor.Look(cfg.Home)
-		if err == nil && held && h.PID == pid && h.Address != "" && answers(ctx, h.Address) {
+		if err == nil && held && h.PID == pid && h.Address != "" && answers(ctx, h) {
 			return h, nil
 		}
 		select {
@@ -192,7 +197,7 @@ func (a *app) awaitDetached(ctx context.Context, cfg *config.Config, pid int, en
 
 // detached tells a person about the host in the background.
 func (a *app) detached(ctx context.Context, cfg *config.Config, h doctor.Holder) error {
-	a.printf("Holdfast runs in the background at %s (pid %d).\n", pageOf(h.Address), h.PID)
+	a.printf("Holdfast runs in the background at %s (pid %d).\n", h.URL(), h.PID)
 	link, err := a.firstLink(ctx, cfg)
 	switch {
 	case err != nil:
@@ -232,8 +237,8 @@ func (a *app) already(ctx context.Context, cfg *config.Config, h doctor.Holder) 
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	for {
-		if h.Address != "" && answers(ctx, h.Address) {
-			a.printf("A Holdfast runs already for the state folder %s: %s, pid %d, since %s.\n", cfg.Home, pageOf(h.Address), h.PID, when(h.Since))
+		if h.Address != "" && answers(ctx, h) {
+			a.printf("A Holdfast runs already for the state folder %s: %s, pid %d, since %s.\n", cfg.Home, h.URL(), h.PID, when(h.Since))
 			return nil
 		}
 		// It may be starting.

@@ -38,6 +38,7 @@ Examples:
 type status struct {
 	PID              int       `json:"pid"`
 	Address          string    `json:"address"`
+	URL              string    `json:"url"`
 	Version          string    `json:"version"`
 	StartedAt        time.Time `json:"started_at"`
 	UptimeS          float64   `json:"uptime_s"`
@@ -121,7 +122,10 @@ func (c *statusCmd) Run(ctx context.Context, a *app) (err error) {
 		return failf("read the host's status: %w", err)
 	}
 	w := tabwriter.NewWriter(a.Out, 0, 4, 2, ' ', 0)
-	row(w, "Address", "http://"+s.Address)
+	if s.URL == "" { // of an older host
+		s.URL = "http://" + s.Address
+	}
+	row(w, "Address", s.URL)
 	row(w, "State folder", cfg.Home)
 	row(w, "Version", s.Version)
 	row(w, "Process", fmt.Sprintf("%d, since %s (%s)", s.PID, when(s.StartedAt), time.Duration(s.UptimeS*float64(time.Second)).Round(time.Second)))

@@ -20,6 +20,12 @@ type hostFlags struct {
 	AllowedHosts []string `placeholder:"NAME" help:"Names, beside its own address, under which browsers reach the host. Also HOLDFAST_ALLOWED_HOSTS."`
 	InsecureBind bool     `help:"Listen on other addresses than loopback without TLS. A password must be set."`
 	LogLevel     string   `placeholder:"LEVEL" help:"debug, info, warn or error. Also HOLDFAST_LOG_LEVEL; by default info."`
+
+	TLSCert        string   `name:"tls-cert" placeholder:"FILE" help:"Certificate with its chain, for HTTPS. Also HOLDFAST_TLS_CERT."`
+	TLSKey         string   `name:"tls-key" placeholder:"FILE" help:"Its key. Also HOLDFAST_TLS_KEY."`
+	TrustedProxies []string `placeholder:"NET" help:"Addresses or networks of proxies that may say who asks. Also HOLDFAST_TRUSTED_PROXIES."`
+	BasePath       string   `placeholder:"PATH" help:"Path below which a proxy shows the page, like /holdfast. Also HOLDFAST_BASE_PATH."`
+	PublicURL      string   `name:"public-url" placeholder:"URL" help:"Where a browser elsewhere finds the page. Also HOLDFAST_PUBLIC_URL."`
 }
 
 type serveCmd struct {

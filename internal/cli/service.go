@@ -217,7 +217,7 @@ func (c *serviceStartCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	a.printf("Holdfast runs at %s (pid %d).\n", pageOf(h.Address), h.PID)
+	a.printf("Holdfast runs at %s (pid %d).\n", h.URL(), h.PID)
 	return nil
 }
 
@@ -354,7 +354,7 @@ func (c *serviceRestartCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	a.printf("Holdfast runs at %s (pid %d).\n", pageOf(h.Address), h.PID)
+	a.printf("Holdfast runs at %s (pid %d).\n", h.URL(), h.PID)
 	return nil
 }
 

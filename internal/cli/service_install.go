@@ -585,7 +585,7 @@ func (in *installation) perform(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.printf("\nHoldfast runs at %s (pid %d).\n", pageOf(h.Address), h.PID)
+	a.printf("\nHoldfast runs at %s (pid %d).\n", h.URL(), h.PID)
 	a.printf("Its log: %s\n", in.cfg.LogFile())
 	a.printf("Log a browser in with: %s%s link%s\n", in.asPerson(), in.command(), in.homeFlag())
 	return nil

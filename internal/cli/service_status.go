@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -18,18 +17,6 @@ import (
 	"github.com/holdfast-dev/holdfast/internal/supervise"
 )
 
-// pageOf is where a browser finds the page of a host that listens at addr.
-func pageOf(addr string) string {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return "http://" + addr
-	}
-	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	return "http://" + net.JoinHostPort(host, port)
-}
-
 // startPatience is how long a service may take to become healthy.
 const startPatience = 30 * time.Second
 
@@ -41,7 +28,7 @@ func (a *app) awaitHealthy(ctx context.Context, s *service, old int) (doctor.Hol
 	began, told, asked := time.Now(), time.Now(), time.Now()
 	for {
 		h, held, err := doctor.Look(s.cfg.Home)
-		if err == nil && held && h.Address != "" && h.PID != old && answers(ctx, h.Address) {
+		if err == nil && held && h.Address != "" && h.PID != old && answers(ctx, h) {
 			return h, nil
 		}
 		// One that gives up at once need not be waited for.
@@ -85,15 +72,14 @@ func (s *service) lastWords() string {
 	return text.String()
 }
 
-func answers(ctx context.Context, addr string) bool {
+func answers(ctx context.Context, h doctor.Holder) bool {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, pageOf(addr)+"/health", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.URL()+"/health", nil)
 	if err != nil {
 		return false
 	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	resp, err := client.Do(req)
+	resp, err := doctor.Client().Do(req)
 	if err != nil {
 		return false
 	}
@@ -174,7 +160,7 @@ func (r *report) look(ctx context.Context, s *service) error {
 	}
 	if held {
 		r.Host = &h
-		r.Healthy = h.Address != "" && answers(ctx, h.Address)
+		r.Healthy = h.Address != "" && answers(ctx, h)
 	}
 	var st supervise.State
 	if s.unit.Zero() {
@@ -323,7 +309,7 @@ func (r *report) print(a *app, s *service) {
 		if !r.Healthy {
 			health = "not healthy"
 		}
-		row(w, "Host", fmt.Sprintf("pid %d, %s, version %s, %s", r.Host.PID, pageOf(r.Host.Address), r.Host.Version, health))
+		row(w, "Host", fmt.Sprintf("pid %d, %s, version %s, %s", r.Host.PID, r.Host.URL(), r.Host.Version, health))
 	}
 	_ = w.Flush() // to a terminal that has gone
 	if len(r.Tree) > 0 {

@@ -217,13 +217,3 @@ func TestAbsolutePath(t *testing.T) {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
-
-func TestPageOf(t *testing.T) {
-	for addr, want := range map[string]string{
-		"127.0.0.1:8787": "http://127.0.0.1:8787", "0.0.0.0:80": "http://127.0.0.1:80", "[::]:80": "http://127.0.0.1:80", "[::1]:80": "http://[::1]:80",
-	} {
-		if got := pageOf(addr); got != want {
-			t.Errorf("%s: %s, want %s", addr, got, want)
-		}
-	}
-}

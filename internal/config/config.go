@@ -49,6 +49,8 @@ type Config struct {
 	Agents map[string]Agent
 	Limits Limits
 	Leases Leases
+	TLS    TLS
+	HTTP   HTTP
 	// Notes are things worth telling a person once at start: settings that
 	// were seen and not used. They are no errors.
 	Notes []string
@@ -100,6 +102,10 @@ type Flags struct {
 	AllowedHosts []string
 	InsecureBind bool
 	LogLevel     string
+
+	TLSCert, TLSKey     string
+	TrustedProxies      []string
+	BasePath, PublicURL string
 }
 
 // Sources are where a configuration comes from, strongest first.
@@ -135,6 +141,8 @@ type file struct {
 	Agents       map[string]Agent `toml:"agents"`
 	Limits       Limits           `toml:"limits"`
 	Leases       Leases           `toml:"leases"`
+	TLS          TLS              `toml:"tls"`
+	HTTP         httpFile         `toml:"http"`
 }
 
 func defaults() file {
@@ -196,6 +204,12 @@ func Load(src Sources) (*Config, error) {
 		return nil, err
 	}
 	if err := cfg.setLogLevel(src.Flags.LogLevel, env, path, f.LogLevel); err != nil {
+		return nil, err
+	}
+	if err := cfg.setTLS(src, env, path, f.TLS); err != nil {
+		return nil, err
+	}
+	if err := cfg.setHTTP(src.Flags, env, path, f.HTTP); err != nil {
 		return nil, err
 	}
 	if err := cfg.check(path); err != nil {
@@ -346,7 +360,8 @@ func environment(environ []string) map[string]string {
 // ours are the variables that Holdfast reads or sets for its own children.
 var ours = []string{
 	"HOLDFAST_HOME", "HOLDFAST_ADDR", "HOLDFAST_ALLOWED_HOSTS", "HOLDFAST_INSECURE_BIND",
-	"HOLDFAST_LOG_LEVEL", "HOLDFAST_FAILPOINT", "HOLDFAST_MARK", "HOLDFAST_FOREGROUND", "HOLDFAST_HANDOFF",
+	"HOLDFAST_LOG_LEVEL", "HOLDFAST_TLS_CERT", "HOLDFAST_TLS_KEY", "HOLDFAST_TRUSTED_PROXIES", "HOLDFAST_BASE_PATH", "HOLDFAST_PUBLIC_URL",
+	"HOLDFAST_FAILPOINT", "HOLDFAST_MARK", "HOLDFAST_FOREGROUND", "HOLDFAST_HANDOFF",
 }
 
 // notes tells of variables that look as if they were meant for us and are not
@@ -363,8 +378,6 @@ func notes(env map[string]string) []string {
 			out = append(out, "HERMES_WEBUI_PASSWORD is set but not used; set a password with: holdfast password set")
 		case k == "HERMES_WEBUI_ALLOWED_ORIGINS":
 			out = append(out, "HERMES_WEBUI_ALLOWED_ORIGINS is set but not used; name the hosts in allowed_hosts of config.toml")
-		case k == "HERMES_WEBUI_TLS_CERT":
-			out = append(out, "HERMES_WEBUI_TLS_CERT is set but not used; Holdfast speaks plain HTTP on loopback, put a reverse proxy or Tailscale Serve before it")
 		}
 	}
 	return out

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -181,7 +182,7 @@ func (r *Report) lookHealth(ctx context.Context, o Options) bool {
 		r.ok("health", "the host does not listen yet: it is starting, or waits for its address")
 		return false
 	}
-	url := "http://" + reachable(r.Host.Address) + "/health?deep=1"
+	url := r.Host.URL() + "/health?deep=1"
 	for try := 1; ; try++ {
 		answer, err := ask(ctx, url, o.Deadline)
 		if err == nil {
@@ -212,6 +213,25 @@ func (r *Report) lookHealth(ctx context.Context, o Options) bool {
 	r.bad("health", "End it and let its supervisor start another one: holdfast doctor --restart-if-wedged. Without a supervisor add --force, then start one: holdfast up",
 		"%s was asked %d times and did not answer: %s", url, o.Tries, r.Asked[len(r.Asked)-1])
 	return true
+}
+
+// URL is where this machine reaches the host.
+func (h Holder) URL() string {
+	scheme := h.Scheme
+	if scheme == "" {
+		scheme = "http"
+	}
+	return scheme + "://" + reachable(h.Address)
+}
+
+// Client asks a host of this machine: not through a proxy of the environment,
+// and whatever its certificate is, for who answers at the host's own address is
+// known from its lock.
+func Client() *http.Client {
+	return &http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, //nolint:gosec // see above
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 // reachable is where this machine reaches a listener.
@@ -275,11 +295,7 @@ func ask(ctx context.Context, url string, deadline time.Duration) (answer, error
 		return answer{}, fmt.Errorf("make request: %w", err)
 	}
 	began := time.Now()
-	client := &http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true, Proxy: nil},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	resp, err := client.Do(req)
+	resp, err := Client().Do(req)
 	if err != nil {
 		return answer{}, fmt.Errorf("after %s: %w", time.Since(began).Round(time.Millisecond), err)
 	}

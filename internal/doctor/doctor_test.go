@@ -297,3 +297,18 @@ func TestReportsAreBounded(t *testing.T) {
 		t.Errorf("left: %v (%v)", left, err)
 	}
 }
+
+func TestURL(t *testing.T) {
+	for _, c := range []struct {
+		h    Holder
+		want string
+	}{
+		{Holder{Address: "127.0.0.1:8787"}, "http://127.0.0.1:8787"},
+		{Holder{Address: "0.0.0.0:80", Scheme: "https"}, "https://127.0.0.1:80"},
+		{Holder{Address: "[::]:80"}, "http://[::1]:80"},
+	} {
+		if got := c.h.URL(); got != c.want {
+			t.Errorf("%+v: %s, want %s", c.h, got, c.want)
+		}
+	}
+}

@@ -25,7 +25,8 @@ import (
 // locked file. Only the lock says that it lives.
 type Holder struct {
 	PID     int       `json:"pid"`
-	Address string    `json:"address"` // "" until it listens
+	Address string    `json:"address"`          // "" until it listens
+	Scheme  string    `json:"scheme,omitempty"` // "" of an older host: http
 	Since   time.Time `json:"since"`
 	Version string    `json:"version"`
 	Unit    string    `json:"unit"` // of the supervisor that runs it; "" where none does

@@ -24,6 +24,8 @@ type Conn struct {
 	// All below is under l.mu.
 	state     http.ConnState
 	begun     bool // bytes of the next request were taken
+	used      bool // bytes were taken ever
+	shaken    bool // of a sealed connection: its handshake is over
 	ahead     bool // a byte was read ahead of the end of this request
 	deadlines int  // set since the connection became idle
 	reading   bool // a Read is in the kernel
@@ -55,6 +57,11 @@ func (c *Conn) Read(p []byte) (int, error) {
 	for {
 		l.mu.Lock()
 		for l.frozen && !c.closed && c.clean() {
+			if l.sealed && c.used {
+				// The server closes it, and TLS says goodbye in order.
+				l.mu.Unlock()
+				return 0, io.EOF
+			}
 			c.parked = true
 			l.settled()
 			l.thawed.Wait()
@@ -69,6 +76,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 		woken := c.woken
 		c.woken = false
 		switch {
+		case n > 0 && c.state == http.StateActive && c.l.sealed:
+			// Of this request, or a record that says nothing of HTTP.
 		case n > 0 && c.state == http.StateActive && len(p) == 1:
 			c.ahead = true
 		case n > 0:
@@ -77,6 +86,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 				_ = c.Conn.SetReadDeadline(c.deadline)
 			}
 			c.begun = true
+		}
+		if n > 0 {
+			c.used = true
 		}
 		again := n == 0 && woken && errors.Is(err, os.ErrDeadlineExceeded) && !c.closed && (c.deadline.IsZero() || time.Now().Before(c.deadline))
 		if woken && !c.closed {
@@ -96,6 +108,10 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	c.deadlines++
 	if c.state == http.StateIdle && c.deadlines > 1 {
 		c.begun = true
+	}
+	if c.l.sealed && c.state == http.StateNew && t.IsZero() && !c.shaken {
+		// The server lifts the handshake's deadline.
+		c.shaken, c.begun = true, false // the handshake is over; the request is still to come
 	}
 	if c.waitsCarried() && !t.IsZero() {
 		c.header = time.Until(t)

@@ -33,6 +33,7 @@ type Listener struct {
 	gated   bool
 	open    chan struct{} // closed when the gate opens or the listener closes
 	frozen  bool
+	sealed  bool
 	quiet   chan struct{} // tells a drain to look again
 	closed  bool
 }
@@ -119,6 +120,15 @@ func (l *Listener) State(conn net.Conn, state http.ConnState) {
 	}
 }
 
+// Seal says that what is spoken over the connections is sealed (TLS), so that
+// one of which a byte has been read cannot be carried: its keys are this
+// program's. Where others stand still, such a connection ends instead.
+func (l *Listener) Seal() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sealed = true
+}
+
 // Gate stops accepting. Clients that come now wait in the kernel's queue.
 func (l *Listener) Gate() error {
 	d, ok := l.ln.(deadliner)
@@ -134,8 +144,8 @@ func (l *Listener) Gate() error {
 	return nil
 }
 
-// Freeze has every connection stand still before its next request. The gate is
-// to be shut before.
+// Freeze has every connection stand still before its next request, or end where
+// it is sealed. The gate is to be shut before.
 func (l *Listener) Freeze() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -139,18 +139,31 @@ type answer struct {
 	begun  bool
 	status int    // 0 where nothing was said, which is 200
 	rest   func() // what is left to do when the handlers have returned, whose stack it does not need; nil: nothing
+
+	// last tells that the connection is to end with this answer.
+	last func() bool
+}
+
+// begin is called before the first byte of the answer.
+func (a *answer) begin() {
+	if a.last() {
+		a.Header().Set("Connection", "close")
+	}
+	a.begun = true
 }
 
 func (a *answer) WriteHeader(status int) {
 	if !a.begun {
 		a.status = status
+		a.begin()
 	}
-	a.begun = true
 	a.ResponseWriter.WriteHeader(status)
 }
 
 func (a *answer) Write(b []byte) (int, error) {
-	a.begun = true
+	if !a.begun {
+		a.begin()
+	}
 	return a.ResponseWriter.Write(b)
 }
 
@@ -168,7 +181,7 @@ func (s *Server) outer(next http.Handler) http.Handler {
 		instance := "r" + hex.EncodeToString(b[:])
 		ctx := context.WithValue(context.WithValue(r.Context(), keyInstance, instance), keyRequest, r)
 		r = r.WithContext(ctx)
-		a := &answer{ResponseWriter: w}
+		a := &answer{ResponseWriter: w, last: func() bool { return r.TLS != nil && s.life.Err() != nil }}
 		began := time.Now()
 		// Always, so that no answer meets the deadline of the one before it.
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.cfg.WriteTimeout + bodyTimeout))

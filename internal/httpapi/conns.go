@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"container/list"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
@@ -22,6 +23,7 @@ type conns struct {
 	*handoff.Listener
 	max   int
 	total *atomic.Int64
+	tls   bool // a refusal in plain text would be none
 
 	mu      sync.Mutex
 	open    map[net.Conn]*list.Element
@@ -73,7 +75,11 @@ func (c *conns) Accept() (net.Conn, error) {
 			_ = c.SetKeepAliveConfig(keepAlive())
 		}
 		if !c.makeRoom() {
-			refuse(conn)
+			if c.tls {
+				conn.Close()
+			} else {
+				refuse(conn)
+			}
 			continue
 		}
 		c.mu.Lock()
@@ -178,6 +184,9 @@ func (c *conns) look() {
 
 // state is the server's ConnState hook.
 func (c *conns) state(conn net.Conn, state http.ConnState) {
+	if sealed, ok := conn.(*tls.Conn); ok {
+		conn = sealed.NetConn()
+	}
 	c.Listener.State(conn, state)
 	c.mu.Lock()
 	defer c.mu.Unlock()

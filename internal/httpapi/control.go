@@ -62,6 +62,7 @@ func (r *RefusedError) Error() string { return r.Text }
 type Status struct {
 	PID              int       `json:"pid"`
 	Address          string    `json:"address"`
+	URL              string    `json:"url" doc:"Of the page, from this machine"`
 	Version          string    `json:"version"`
 	StartedAt        time.Time `json:"started_at"`
 	UptimeS          float64   `json:"uptime_s"`
@@ -344,5 +345,5 @@ func (s *Server) examine(w http.ResponseWriter, r *http.Request, h Host) {
 
 // ServeControl answers on the control socket until the context ends, like Serve.
 func (s *Server) ServeControl(ctx context.Context, ln *handoff.Listener, control http.Handler) error {
-	return s.serve(ctx, ln, control)
+	return s.serve(ctx, ln, control, nil)
 }

@@ -5,9 +5,11 @@ package httpapi
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io/fs"
 	"log/slog"
+	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -54,6 +56,8 @@ type Config struct {
 	ProbeKey string        // by which the host's own probe is known; "" where it has none
 	Pressure func() Pressure
 	Ledger   func(context.Context) (HostLedger, error)
+
+	TLS *tls.Config // of public listeners; nil: plain HTTP
 
 	// CookieName tells the cookies of hosts apart that share a name on
 	// different ports, which browsers do not.
@@ -199,7 +203,7 @@ func (s *Server) Connections() int { return int(s.conns.Load()) }
 // Serve answers on a listener until the context ends, then lets requests end
 // for up to three seconds. It closes the listener.
 func (s *Server) Serve(ctx context.Context, ln *handoff.Listener) error {
-	return s.serve(ctx, ln, s.public)
+	return s.serve(ctx, ln, s.public, s.cfg.TLS)
 }
 
 // Nudge has every stream write a heartbeat at once.
@@ -218,9 +222,12 @@ func (s *Server) Nudge() {
 // host stops or is replaced. New ones are refused.
 func (s *Server) EndStreams() { s.stop() }
 
-func (s *Server) serve(ctx context.Context, ln *handoff.Listener, h http.Handler) error {
+func (s *Server) serve(ctx context.Context, ln *handoff.Listener, h http.Handler, secret *tls.Config) error {
 	limited := newConns(ln, s.cfg.Limits.Connections, &s.conns)
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
 	srv := &http.Server{
+		Protocols:         &protocols,
 		Handler:           h,
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
@@ -231,7 +238,13 @@ func (s *Server) serve(ctx context.Context, ln *handoff.Listener, h http.Handler
 		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(limited) }()
+	var door net.Listener = limited
+	if secret != nil {
+		ln.Seal()
+		limited.tls = true
+		door = tls.NewListener(limited, secret)
+	}
+	go func() { served <- srv.Serve(door) }()
 
 	select {
 	case err := <-served:

@@ -5,6 +5,8 @@ import { defineConfig } from 'vitest/config';
 // a hash of the content and nothing in the output depends on the time or the machine.
 export default defineConfig({
   plugins: [svelte()],
+  // The host puts the path below which the page lies into index.html; all else finds its neighbours by itself.
+  base: './',
   build: {
     // The first versions with light-dark(), which the tokens are written in.
     target: ['chrome123', 'edge123', 'firefox121', 'safari17.5'],

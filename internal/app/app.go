@@ -11,8 +11,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -160,7 +162,11 @@ func (c *core) Close() error {
 
 // server makes the HTTP side for an address.
 func (c *core) server(addr string) (*httpapi.Server, error) {
-	hosts, err := access.NewHosts(addr, c.cfg.AllowedHosts)
+	allowed := c.cfg.AllowedHosts
+	if u, err := url.Parse(c.cfg.HTTP.PublicURL); err == nil && u.Host != "" {
+		allowed = append(slices.Clone(allowed), u.Host)
+	}
+	hosts, err := access.NewHosts(addr, allowed)
 	if err != nil {
 		return nil, refuse("%v", err)
 	}
@@ -169,7 +175,7 @@ func (c *core) server(addr string) (*httpapi.Server, error) {
 		secret = c.cert.Config()
 	}
 	server, err := httpapi.New(httpapi.Config{
-		TLS:      secret,
+		TLS: secret, Proxies: c.cfg.HTTP.TrustedProxies, BasePath: c.cfg.HTTP.BasePath,
 		Sessions: c.sessions, Store: c.store, Access: c.access, Hosts: hosts, Files: web.Files(), Version: Version,
 		Home: c.userHome, Log: c.log, CookieName: cookieName(addr), Health: func() httpapi.Health { return worst(c.watchers...) }, Held: c.sessions.Held,
 		Safe: c.safe.text, Machine: c, ProbeKey: c.probeKey,
@@ -318,7 +324,7 @@ func serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 	}
 	defer evidence.Close()
 	h := &host{
-		started: started, addr: addr, scheme: cfg.Scheme(), limit: c.limit, unit: o.Unit, awake: func() string { return c.awake.Load().State() }, core: c, store: c.store, sessions: c.sessions,
+		started: started, addr: addr, scheme: cfg.Scheme(), web: cfg.HTTP, limit: c.limit, unit: o.Unit, awake: func() string { return c.awake.Load().State() }, core: c, store: c.store, sessions: c.sessions,
 		stop: func() {
 			ending(life, log, probe.EndAsked, "by `holdfast stop`", "")
 			stop()
@@ -488,7 +494,7 @@ func Offline(ctx context.Context, cfg *config.Config) (http.Handler, func() erro
 	if err != nil {
 		return nil, nil, errors.Join(err, c.Close())
 	}
-	h := &host{started: time.Now(), addr: cfg.Addr, scheme: cfg.Scheme(), limit: c.limit, core: c, store: c.store, sessions: c.sessions, stop: func() {}}
+	h := &host{started: time.Now(), addr: cfg.Addr, scheme: cfg.Scheme(), web: cfg.HTTP, limit: c.limit, core: c, store: c.store, sessions: c.sessions, stop: func() {}}
 	return httpapi.NewControl(server, h), c.Close, nil
 }
 

@@ -24,6 +24,7 @@ import (
 type host struct {
 	started  time.Time
 	scheme   string // http or https
+	web      config.HTTP
 	addr     string // "" where no host runs, but a command has the state folder open
 	limit    uint64
 	unit     supervise.Unit
@@ -114,9 +115,15 @@ func (f *faults) health() httpapi.Health {
 	return httpapi.Health{Status: httpapi.HealthDegraded, Problems: []string{"Nothing can be stored: " + f.text}}
 }
 
-// URL implements httpapi.Host. A wildcard address is shown as this machine's
-// loopback, which every browser here can reach.
-func (h *host) URL() string {
+// URL implements httpapi.Host.
+func (h *host) URL() string { return h.listener() + h.web.BasePath }
+
+// PublicURL implements httpapi.Host.
+func (h *host) PublicURL() string { return h.web.PublicURL }
+
+// listener is where this machine reaches the public listener. A wildcard address
+// is shown as loopback, which every browser here can reach.
+func (h *host) listener() string {
 	name, port, err := net.SplitHostPort(h.addr)
 	if err != nil {
 		return h.scheme + "://" + config.DefaultAddr

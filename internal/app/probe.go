@@ -96,7 +96,7 @@ func (h *host) well(ctx context.Context) error {
 // askListener asks the public listener on a connection of its own. With a key
 // the server knows the request for the host's own.
 func (h *host) askListener(ctx context.Context, path, key string) (status int, body []byte, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.URL()+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.listener()+path, nil)
 	if err != nil {
 		return 0, nil, fmt.Errorf("ask the listener: %w", err)
 	}
@@ -119,7 +119,7 @@ func (h *host) askListener(ctx context.Context, path, key string) (status int, b
 
 // readDirect asks the same without the listener.
 func (h *host) readDirect(ctx context.Context, server http.Handler, key string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.URL()+readProbe, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.listener()+readProbe, nil)
 	if err != nil {
 		return fmt.Errorf("ask for the list: %w", err)
 	}

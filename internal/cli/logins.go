@@ -38,12 +38,16 @@ func (c *linkCmd) Run(ctx context.Context, a *app) (err error) {
 	defer func() { err = errors.Join(err, h.close()) }()
 	var out struct {
 		URL       string    `json:"url"`
+		Local     string    `json:"local"`
 		ExpiresAt time.Time `json:"expires_at"`
 	}
 	if err := h.call(ctx, http.MethodPost, "/control/link", map[string]string{"name": c.Name}, &out); err != nil {
 		return err
 	}
 	a.printf("%s\n", out.URL)
+	if out.Local != "" {
+		a.notef("On this machine also: %s\n", out.Local)
+	}
 	a.notef("It works once, until %s.\n", out.ExpiresAt.Local().Format("15:04"))
 	return nil
 }

@@ -113,6 +113,7 @@ const (
 	keyInstance contextKey = iota
 	keyIdentity
 	keyRequest
+	keySecure
 )
 
 // instanceOf names the request in the log.
@@ -169,6 +170,37 @@ func (a *answer) Write(b []byte) (int, error) {
 
 // Unwrap lets http.ResponseController reach the connection.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// reached finds out who asks and by which name, and takes off the base path. A
+// proxy may have taken it off already, and what asks on this machine (a
+// supervisor's probe) does not know of it: both ways are served.
+func (s *Server) reached(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		reach := s.cfg.Proxies.Reach(r)
+		r = r.WithContext(context.WithValue(r.Context(), keySecure, reach.Secure))
+		r.RemoteAddr, r.Host = reach.Client, reach.Host
+		if base := s.cfg.BasePath; base != "" {
+			switch rest, ok := strings.CutPrefix(r.URL.Path, base); {
+			case ok && rest == "":
+				// Relative addresses, a manifest's scope: all want the slash.
+				http.Redirect(w, r, base+"/", http.StatusPermanentRedirect)
+				return
+			case ok && rest[0] == '/':
+				u := *r.URL
+				u.Path, u.RawPath = rest, strings.TrimPrefix(u.RawPath, base)
+				r.URL = &u
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// isSecure tells whether the browser speaks https, to us or to a proxy that is
+// trusted.
+func isSecure(ctx context.Context) bool {
+	secure, _ := ctx.Value(keySecure).(bool)
+	return secure
+}
 
 // outer counts requests, names them, and turns a panic into a 500.
 func (s *Server) outer(next http.Handler) http.Handler {

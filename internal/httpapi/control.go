@@ -27,6 +27,8 @@ type Host interface {
 	Status(ctx context.Context) Status
 	// URL is where a browser finds the page, without a slash at its end.
 	URL() string
+	// PublicURL is where a browser elsewhere finds it; "" where nobody said.
+	PublicURL() string
 	// Stop asks the host to stop. With all it ends the agents too, and returns
 	// when their processes are gone; otherwise it returns at once. With stay the
 	// host takes no more work and waits for its supervisor to stop it.
@@ -112,7 +114,8 @@ type controlLinkInput struct {
 // ControlLink is a one-time link. The secret is in the fragment, which browsers
 // and previews send nowhere; the page redeems it by a POST.
 type ControlLink struct {
-	URL       string    `json:"url"`
+	URL       string    `json:"url" doc:"By the public address, where the configuration names one"`
+	Local     string    `json:"local,omitempty" doc:"For a browser of the host's own machine, where that is another address"`
 	Secret    string    `json:"secret"`
 	ExpiresAt time.Time `json:"expires_at"`
 }
@@ -180,7 +183,11 @@ func NewControl(s *Server, h Host) http.Handler {
 			if err != nil {
 				return nil, err
 			}
-			return &controlLinkOutput{Body: ControlLink{URL: LinkURL(h.URL(), secret), Secret: secret, ExpiresAt: expires}}, nil
+			out := &controlLinkOutput{Body: ControlLink{URL: LinkURL(h.URL(), secret), Secret: secret, ExpiresAt: expires}}
+			if public := h.PublicURL(); public != "" && public != h.URL() {
+				out.Body.URL, out.Body.Local = LinkURL(public, secret), out.Body.URL
+			}
+			return out, nil
 		})
 	register(s, api, operation("control-token", http.MethodPost, "/control/token", "control", "Make a token"),
 		func(ctx context.Context, in *controlTokenInput) (*controlTokenOutput, error) {

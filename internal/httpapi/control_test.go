@@ -28,6 +28,7 @@ type fakeHost struct {
 func (*fakeHost) Status(context.Context) Status {
 	return Status{PID: 7, Address: "127.0.0.1:8787", StartedAt: time.Unix(0, 0).UTC(), Sessions: 3, Descriptors: 20, DescriptorsPeak: 30, DescriptorsLimit: 256}
 }
+func (*fakeHost) PublicURL() string                      { return "" }
 func (*fakeHost) URL() string                            { return "http://127.0.0.1:8787" }
 func (*fakeHost) Restart(context.Context, Restart) error { return &RefusedError{Text: "not here"} }
 

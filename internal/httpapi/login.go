@@ -155,17 +155,18 @@ func (s *Server) login(ctx context.Context, attempt func(userAgent string) (stri
 	return out, nil
 }
 
-// cookie makes the login's cookie. Whether the browser speaks https to us or to
-// a proxy before us it says itself, in the Origin that every POST carries.
+// cookie makes the login's cookie. That the browser speaks https to a proxy
+// before us it also says itself, in the Origin that every POST carries: so the
+// cookie is Secure also where nobody named the proxy.
 func (s *Server) cookie(r *http.Request, value string) http.Cookie {
 	return http.Cookie{
 		Name:     s.cfg.CookieName,
 		Value:    value,
-		Path:     "/",
+		Path:     s.cfg.BasePath + "/",
 		MaxAge:   int(cookieMaxAge / time.Second),
 		HttpOnly: true,
 		SameSite: http.SameSiteLaxMode,
-		Secure:   r.TLS != nil || strings.HasPrefix(r.Header.Get("Origin"), "https://"),
+		Secure:   isSecure(r.Context()) || strings.HasPrefix(r.Header.Get("Origin"), "https://"),
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 // login, the shell does not.
 type page struct {
 	files fs.FS
+	base  string // "" or "/holdfast"
 
 	mu    sync.Mutex
 	known map[string]*asset // by name; at most the embedded files
@@ -30,7 +31,9 @@ type asset struct {
 	gzip []byte // nil where it does not pay
 }
 
-func newPage(files fs.FS) *page { return &page{files: files, known: map[string]*asset{}} }
+func newPage(files fs.FS, base string) *page {
+	return &page{files: files, base: base, known: map[string]*asset{}}
+}
 
 func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -99,6 +102,9 @@ func (p *page) load(name string) (*asset, error) {
 	if err != nil {
 		return nil, err
 	}
+	if name == "index.html" {
+		body = placed(body, p.base)
+	}
 	sum := sha256.Sum256(body)
 	a := &asset{kind: contentType(name), etag: hex.EncodeToString(sum[:10]), body: body}
 	if len(body) > 1024 && compresses(a.kind) {
@@ -110,6 +116,14 @@ func (p *page) load(name string) (*asset, error) {
 	}
 	p.known[name] = a
 	return a, nil
+}
+
+// placed puts the base path into the page. The build names its files relative
+// to itself (./assets/…), which holds for one depth of address only; and the
+// page's own script reads the path from the meta element.
+func placed(body []byte, base string) []byte {
+	body = bytes.ReplaceAll(body, []byte(`="./`), []byte(`="`+base+`/`))
+	return bytes.Replace(body, []byte(`<meta name="holdfast-base" content=""`), []byte(`<meta name="holdfast-base" content="`+base+`"`), 1)
 }
 
 // contentType does not ask the system, whose table differs from one to another.

@@ -57,7 +57,9 @@ type Config struct {
 	Pressure func() Pressure
 	Ledger   func(context.Context) (HostLedger, error)
 
-	TLS *tls.Config // of public listeners; nil: plain HTTP
+	Proxies  access.Proxies // whose word is taken for who asks
+	BasePath string         // below which a browser sees the page; "" or "/holdfast"
+	TLS      *tls.Config    // of public listeners; nil: plain HTTP
 
 	// CookieName tells the cookies of hosts apart that share a name on
 	// different ports, which browsers do not.
@@ -165,10 +167,10 @@ func New(cfg Config) (*Server, error) {
 	s.life, s.stop = context.WithCancel(context.Background())
 	s.Nudge()
 	s.gates = newGates(cfg.Limits)
-	s.page = newPage(cfg.Files)
+	s.page = newPage(cfg.Files, cfg.BasePath)
 	s.metrics = newMetrics(s)
 	s.api = s.hold(s.relieve(s.routes()))
-	s.public = s.outer(s.secure(s.admit(s.gates, s.authenticate(s.api))))
+	s.public = s.reached(s.outer(s.secure(s.admit(s.gates, s.authenticate(s.api)))))
 	return s, nil
 }
 

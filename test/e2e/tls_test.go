@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -8,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -134,6 +136,24 @@ func TestTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
+	// And one that waits for its next request is closed in order: whoever comes
+	// back to it finds that out before he sends anything.
+	waiting, err := tls.Dial("tcp", strings.TrimPrefix(url, "https://"), &tls.Config{RootCAs: roots})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer waiting.Close()
+	_ = waiting.SetDeadline(time.Now().Add(40 * time.Second))
+	in := bufio.NewReader(waiting)
+	if _, err := io.WriteString(waiting, "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	first, err := http.ReadResponse(in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, first.Body)
+	first.Body.Close()
 	began := time.Now()
 	for i := range 4 {
 		w.cli("restart")
@@ -141,6 +161,9 @@ func TestTLS(t *testing.T) {
 	}
 	if took := time.Since(began); took > 15*time.Second {
 		t.Errorf("four restarts took %s: a silent connection holds them up", took)
+	}
+	if _, err := in.ReadByte(); !errors.Is(err, io.EOF) {
+		t.Errorf("the connection that waited was not closed in order: %v", err)
 	}
 	stop.Store(true)
 	for range 3 {

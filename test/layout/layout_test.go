@@ -10,9 +10,11 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -188,5 +190,30 @@ func TestRoomsAreDocumented(t *testing.T) {
 		default:
 			last = i
 		}
+	}
+}
+
+// TestPageKnowsItsPath: an address of the page that begins with a bare slash
+// works at a name of its own and fails below a path, which nobody sees who does
+// not try it.
+func TestPageKnowsItsPath(t *testing.T) {
+	bare := regexp.MustCompile("\\b(href|src)=[\"{`']*/[^/]|\\bfetch\\(\\s*[\"'`]/")
+	err := filepath.WalkDir("../../web/src", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || strings.HasSuffix(path, ".test.ts") || (filepath.Ext(path) != ".ts" && filepath.Ext(path) != ".svelte") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for i, line := range strings.Split(string(text), "\n") {
+			if bare.MatchString(line) {
+				t.Errorf("%s:%d: write {base}/… of lib/base: %s", path, i+1, strings.TrimSpace(line))
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

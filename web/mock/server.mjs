@@ -580,7 +580,9 @@ const TYPES = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '
 async function file(path, response) {
   const name = normalize(path).replace(/^\/+/, '');
   try {
-    const data = await readFile(join(dist, name || 'index.html'));
+    let data = await readFile(join(dist, name || 'index.html'));
+    // As the host does: the built page names its files relative to itself.
+    if (!name || name === 'index.html') data = data.toString().replaceAll('="./', '="/');
     response.writeHead(200, { 'Content-Type': TYPES[extname(name || 'index.html')] ?? 'application/octet-stream', 'Content-Security-Policy': CSP });
     response.end(data);
   } catch {

@@ -1,6 +1,7 @@
 // Requests to the host. Every refusal is a Problem, whatever its cause, so a caller shows one thing: what, why, remedy.
 
 import { t } from '../i18n/index.svelte';
+import { base } from './base';
 
 /** A problem document (RFC 9457) of the host, or the lack of an answer (status 0). */
 export class Problem extends Error {
@@ -37,7 +38,7 @@ export async function request<T>(
   if (body !== undefined) headers['Content-Type'] = 'application/json';
   let response: Response;
   try {
-    response = await fetch(path, {
+    response = await fetch(base + path, {
       method,
       headers,
       body: body === undefined ? undefined : JSON.stringify(body),

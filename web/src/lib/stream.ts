@@ -2,6 +2,7 @@
 // goes to its listener in the order of the log. A tab that leads others can feed them from the same listener, so
 // nothing above this file may assume that the stream is its own.
 
+import { base } from './base';
 import { t } from '../i18n/index.svelte';
 import { Problem, problemOf } from './api';
 import { SSEParser } from './sse';
@@ -116,7 +117,7 @@ export class Stream {
     };
     watch = setTimeout(() => abort.abort(), ANSWER);
     try {
-      const response = await fetch(`/api/v1/stream?${query}`, {
+      const response = await fetch(`${base}/api/v1/stream?${query}`, {
         headers: { Accept: 'text/event-stream' },
         credentials: 'same-origin',
         cache: 'no-store',

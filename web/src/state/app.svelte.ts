@@ -3,6 +3,7 @@
 
 import { t } from '../i18n/index.svelte';
 import { explain, get, post, Problem, request } from '../lib/api';
+import { base, inside } from '../lib/base';
 import type { AgentOptions } from '../lib/fold';
 import { dayGroup } from '../lib/format';
 import { countParagraphs } from '../lib/markdown';
@@ -58,7 +59,7 @@ export class App {
   me = $state.raw<Me | null>(null);
   /** Why the login page is shown with a message, or ''. */
   loginNote = $state('');
-  route = $state.raw<Route>(parseRoute(location.pathname));
+  route = $state.raw<Route>(parseRoute(inside(location.pathname)));
 
   rows = $state.raw<SessionRow[]>([]);
   rowsLoaded = $state(false);
@@ -307,14 +308,14 @@ export class App {
   // Places
 
   go(path: string, replace = false): void {
-    if (path === location.pathname) return;
-    if (replace) history.replaceState(null, '', path);
-    else history.pushState(null, '', path);
+    if (path === inside(location.pathname)) return;
+    if (replace) history.replaceState(null, '', base + path);
+    else history.pushState(null, '', base + path);
     this.arrive();
   }
 
   private arrive(): void {
-    this.route = parseRoute(location.pathname);
+    this.route = parseRoute(inside(location.pathname));
     if (this.phase !== 'in') return;
     const id = this.route.page === 'session' ? this.route.id : '';
     if (this.session && this.session.id !== id) {

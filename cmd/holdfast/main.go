@@ -17,6 +17,7 @@ func main() {
 		Version: app.Version,
 		Serve:   app.Serve,
 		Offline: app.Offline,
+		Examine: app.Examine,
 		Keeper:  keeper.Main,
 		Agent:   builtin.Main,
 	}))

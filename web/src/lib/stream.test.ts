@@ -35,8 +35,8 @@ class FakeHost {
     return this;
   }
 
-  refuse(status: number, headers: Record<string, string> = {}): this {
-    this.answers.push(() => new Response(JSON.stringify({ title: 'no', status, code: 'x' }), { status, headers }));
+  refuse(status: number, headers: Record<string, string> = {}, more: object = {}): this {
+    this.answers.push(() => new Response(JSON.stringify({ title: 'no', status, code: 'x', ...more }), { status, headers }));
     return this;
   }
 
@@ -74,7 +74,7 @@ describe('Stream', () => {
     events = [];
     calls = [];
     listener = {
-      event: (event) => events.push(event),
+      took: (came) => events.push(...came),
       resync: () => calls.push('resync'),
       open: () => calls.push('open'),
       lost: () => calls.push('lost'),
@@ -179,6 +179,13 @@ describe('Stream', () => {
     await settle();
     expect(host.urls).toEqual(['/api/v1/stream?session=gone&cursor=g-0', '/api/v1/stream?cursor=g-0']);
     expect(calls).toEqual(['open']);
+  });
+
+  it('keeps the sessions that are there beside one that is gone', async () => {
+    host.refuse(404, {}, { session: 'gone' }).stream();
+    stream.start('g-0', ['a', 'gone', 'b']);
+    await settle();
+    expect(host.urls[1]).toBe('/api/v1/stream?session=a&session=b&cursor=g-0');
   });
 
   it('does not wait for a host that takes connections and answers none', async () => {

@@ -1,6 +1,5 @@
-// The one event stream of this tab: connects, follows the cursor, reconnects by itself. It knows no events: what comes
-// goes to its listener in the order of the log. A tab that leads others can feed them from the same listener, so
-// nothing above this file may assume that the stream is its own.
+// One connection to the event stream: connects, follows the cursor, reconnects by itself. It knows no events: what comes
+// goes to its listener in the order of the log. The page does not use it directly: SharedStream shares one among tabs.
 
 import { base } from './base';
 import { t } from '../i18n/index.svelte';
@@ -9,7 +8,8 @@ import { SSEParser } from './sse';
 import type { LogEvent } from './types';
 
 export interface StreamListener {
-  event(event: LogEvent): void;
+  /** What came in one piece, in the order of the log, and the cursor after it; a heartbeat brings a cursor only. */
+  took(events: LogEvent[], cursor: string): void;
   /** The log does not know the cursor: read the snapshots again, then restart() with their cursor. */
   resync(): void;
   open(): void;
@@ -41,8 +41,18 @@ export class Stream {
 
   constructor(private readonly listener: StreamListener) {}
 
+  /** Events come: the host has begun to answer, and the connection is not known to be dead. */
   get healthy(): boolean {
     return this.opened;
+  }
+
+  /** The sessions that this connection was made for. */
+  get followed(): readonly string[] {
+    return this.sessions;
+  }
+
+  get running(): boolean {
+    return !this.stopped;
   }
 
   start(cursor: string, sessions: string[]): void {
@@ -136,31 +146,29 @@ export class Stream {
         const { done, value } = await reader.read();
         if (done) return;
         alive();
+        // A newer connection may have taken over between two pieces.
+        if (abort !== this.abort) return;
+        const events: LogEvent[] = [];
+        let resync = false;
         for (const message of parser.push(value)) {
-          // A newer connection may have taken over between two pieces.
-          if (abort !== this.abort) return;
           if (message.event === 'resync') {
-            this.stop();
-            this.listener.resync();
-            return;
+            resync = true;
+            break;
           }
-          if (message.data) this.deliver(message.data);
+          const event = message.data ? parse(message.data) : null;
+          if (event) events.push(event);
           if (message.id) this.cursor = message.id;
+        }
+        this.listener.took(events, this.cursor);
+        if (resync) {
+          this.stop();
+          this.listener.resync();
+          return;
         }
       }
     } finally {
       clearTimeout(watch);
     }
-  }
-
-  private deliver(data: string): void {
-    let event: LogEvent;
-    try {
-      event = JSON.parse(data) as LogEvent;
-    } catch {
-      return;
-    }
-    if (typeof event?.kind === 'string') this.listener.event(event);
   }
 
   private ended(abort: AbortController, problem: Problem | null, inOrder = false): void {
@@ -172,8 +180,10 @@ export class Stream {
       return;
     }
     if (problem?.status === 404 && this.sessions.length > 0) {
-      // One of the sessions is gone; its page says so, and the list must go on.
-      this.sessions = [];
+      // One of the sessions is gone; its page says so, and the others must go on.
+      const gone = problem.body.session;
+      const left = this.sessions.filter((id) => id !== gone);
+      this.sessions = left.length < this.sessions.length ? left : [];
       this.connect();
       return;
     }
@@ -187,5 +197,14 @@ export class Stream {
     const delay = Math.max((problem?.retryAfter ?? 0) * 1000, ceiling / 2 + (Math.random() * ceiling) / 2);
     this.listener.lost(Date.now() + delay, problem);
     this.timer = setTimeout(() => this.connect(), delay);
+  }
+}
+
+function parse(data: string): LogEvent | null {
+  try {
+    const event = JSON.parse(data) as LogEvent;
+    return typeof event?.kind === 'string' ? event : null;
+  } catch {
+    return null;
   }
 }

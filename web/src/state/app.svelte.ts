@@ -8,7 +8,7 @@ import type { AgentOptions } from '../lib/fold';
 import { dayGroup } from '../lib/format';
 import { countParagraphs } from '../lib/markdown';
 import { drop, read, readJSON, write } from '../lib/storage';
-import { Stream } from '../lib/stream';
+import { SharedStream } from '../lib/shared';
 import { endWords, loginFailed } from '../lib/words';
 import type { Agent, Approval, LogEvent, Me, SessionRow } from '../lib/types';
 import { HealthWatch } from './health.svelte';
@@ -88,7 +88,7 @@ export class App {
   readonly outbox: Outbox;
   readonly health = new HealthWatch();
 
-  private readonly stream: Stream;
+  private readonly stream: SharedStream;
   private incoming: LogEvent[] = [];
   private flushing = false;
   private toastId = 0;
@@ -102,7 +102,7 @@ export class App {
 
   constructor() {
     this.outbox = new Outbox(() => this.loggedOut());
-    this.stream = new Stream({
+    this.stream = new SharedStream({
       event: (event) => this.take(event),
       resync: () => void this.load(),
       open: () => this.opened(),

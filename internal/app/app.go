@@ -15,6 +15,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -32,6 +33,7 @@ import (
 	"github.com/holdfast-dev/holdfast/internal/obs"
 	"github.com/holdfast-dev/holdfast/internal/probe"
 	"github.com/holdfast-dev/holdfast/internal/proc"
+	"github.com/holdfast-dev/holdfast/internal/push"
 	"github.com/holdfast-dev/holdfast/internal/session"
 	"github.com/holdfast-dev/holdfast/internal/store"
 	"github.com/holdfast-dev/holdfast/internal/supervise"
@@ -68,6 +70,7 @@ type core struct {
 	lock      *lock
 	store     *store.Store
 	access    *access.Service
+	push      *push.Service       // nil where no host runs
 	cert      *access.Certificate // nil: plain HTTP
 	catalogue *agent.Catalogue
 	sessions  *session.Manager
@@ -175,7 +178,7 @@ func (c *core) server(addr string) (*httpapi.Server, error) {
 		secret = c.cert.Config()
 	}
 	server, err := httpapi.New(httpapi.Config{
-		TLS: secret, Proxies: c.cfg.HTTP.TrustedProxies, BasePath: c.cfg.HTTP.BasePath,
+		Push: asPush(c.push), TLS: secret, Proxies: c.cfg.HTTP.TrustedProxies, BasePath: c.cfg.HTTP.BasePath,
 		Sessions: c.sessions, Store: c.store, Access: c.access, Hosts: hosts, Files: web.Files(), Version: Version,
 		Home: c.userHome, Log: c.log, CookieName: cookieName(addr), Health: func() httpapi.Health { return worst(c.watchers...) }, Held: c.sessions.Held,
 		Safe: c.safe.text, Machine: c, ProbeKey: c.probeKey,
@@ -287,6 +290,9 @@ func serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 	if c.cert, err = loadCertificate(cfg, log); err != nil {
 		return refuse("%v", err)
 	}
+	if c.push, err = push.New(ctx, push.Options{Store: c.store, Log: log, Contact: contact(cfg), Test: failpoint.Value("push_test")}); err != nil {
+		return fmt.Errorf("begin web push: %w", err)
+	}
 	for _, note := range cfg.Notes {
 		log.Info("a setting is not used", "note", note)
 	}
@@ -354,6 +360,9 @@ func serve(ctx context.Context, cfg *config.Config, o cli.ServeOptions) (err err
 	group.Go(func() error { return notifier.Watch(gctx, watcher.Well) })
 	group.Go(func() error { return c.stayAwake(gctx, server) })
 	group.Go(func() error { return c.books.keep(gctx, h.dump) })
+	if told.Trial == nil { // a version on trial starts and sends nothing
+		group.Go(func() error { return c.push.Run(gctx) })
+	}
 	serves()
 	if told.Trial != nil {
 		p := &prover{cfg: cfg, log: log, told: told, release: release, well: h.well, replace: h.replace}
@@ -431,6 +440,23 @@ func (c *core) openDoors(ctx context.Context, in *handoff.In) (d doors, err erro
 		d.control = handoff.NewListener(ln)
 	}
 	return d, nil
+}
+
+// asPush keeps a nil service from becoming an interface that is not nil.
+func asPush(p *push.Service) httpapi.Push {
+	if p == nil {
+		return nil
+	}
+	return p
+}
+
+// contact is how a push service reaches whoever runs this host (RFC 8292,
+// section 2.1), which some of them insist on.
+func contact(cfg *config.Config) string {
+	if strings.HasPrefix(cfg.HTTP.PublicURL, "https://") {
+		return cfg.HTTP.PublicURL
+	}
+	return "https://github.com/holdfast-dev/holdfast"
 }
 
 // loadCertificate reads the files that the configuration names, if any.

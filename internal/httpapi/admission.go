@@ -40,7 +40,7 @@ func classOf(r *http.Request) class {
 		return classDeep
 	case path == "/health":
 		return classProbe
-	case strings.HasPrefix(path, "/api/v1/login/"):
+	case strings.HasPrefix(path, "/api/v1/login/") || path == "/api/v1/push/answer":
 		return classLogin
 	case path == "/api/v1/stream" || path == "/control/verify":
 		return classStream

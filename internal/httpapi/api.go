@@ -64,6 +64,7 @@ func (s *Server) routes() http.Handler {
 	s.folderRoutes(api)
 	s.attachmentRoutes(api)
 	s.loginRoutes(api)
+	s.pushRoutes(api)
 	s.ledgerRoute(api)
 
 	document := sync.OnceValues(func() ([]byte, error) { return json.Marshal(api.OpenAPI()) })
@@ -254,7 +255,7 @@ func (s *Server) authenticate(next http.Handler) http.Handler {
 func open(r *http.Request) bool {
 	switch path := r.URL.Path; {
 	case !isAPI(path), path == "/health", path == "/api/v1/openapi.json",
-		path == "/api/v1/login/link", path == "/api/v1/login/password":
+		path == "/api/v1/login/link", path == "/api/v1/login/password", path == "/api/v1/push/answer":
 		return true
 	default:
 		return false

@@ -105,6 +105,9 @@ func (s *Server) loginRoutes(api huma.API) {
 		if err := s.cfg.Access.Remove(context.WithoutCancel(ctx), id.ID); err != nil && !errors.Is(err, access.ErrNotFound) {
 			return nil, err
 		}
+		if s.cfg.Push != nil {
+			s.cfg.Push.Forget(id.ID)
+		}
 		c := s.cookie(requestOf(ctx), "")
 		c.MaxAge = -1
 		return &logoutOutput{SetCookie: c}, nil
@@ -191,6 +194,9 @@ func (s *Server) devices(ctx context.Context) ([]Device, error) {
 
 func (s *Server) removeDevice(ctx context.Context, id string) error {
 	err := s.cfg.Access.Remove(context.WithoutCancel(ctx), id)
+	if err == nil && s.cfg.Push != nil {
+		s.cfg.Push.Forget(id)
+	}
 	if errors.Is(err, access.ErrNotFound) {
 		return newProblem(session.CodeNotFound, fmt.Sprintf("there is no device or token %.100q; it may have been removed already", id))
 	}

@@ -44,6 +44,7 @@ type Config struct {
 	Sessions Sessions
 	Store    Store
 	Access   *access.Service
+	Push     Push // nil: nobody is told
 	Hosts    *access.Hosts
 	Files    fs.FS // the built page
 	Version  string

@@ -82,14 +82,20 @@ func (s *Store) Credentials(ctx context.Context, kind string) (list []Credential
 	return list, nil
 }
 
-// RemoveCredential removes one, or returns ErrNotFound.
+// RemoveCredential removes one with what it owns, or returns ErrNotFound.
 func (s *Store) RemoveCredential(_ context.Context, id string) error {
 	err := s.Update(Durable, func(tx *Tx) error {
 		n, err := tx.w.execN("DELETE FROM credentials WHERE id = ?", id)
 		if err == nil && n == 0 {
 			return ErrNotFound
 		}
-		return tx.check(err)
+		if err := tx.check(err); err != nil {
+			return err
+		}
+		if err := tx.exec("DELETE FROM push_levels WHERE subscription IN (SELECT id FROM push_subscriptions WHERE device = ?)", id); err != nil {
+			return err
+		}
+		return tx.exec("DELETE FROM push_subscriptions WHERE device = ?", id)
 	})
 	if err != nil {
 		return fmt.Errorf("remove credential %s: %w", id, err)

@@ -393,19 +393,19 @@ export const en = {
   },
 
   tool: {
-    /** The verb while it runs, and after. */
+    /** The verb while it runs, when it is done, and of what failed: an edit that failed edited nothing. */
     verbs: {
-      read: ['Reading', 'Read'],
-      edit: ['Editing', 'Edited'],
-      delete: ['Deleting', 'Deleted'],
-      move: ['Moving', 'Moved'],
-      search: ['Searching', 'Searched'],
-      execute: ['Running', 'Ran'],
-      think: ['Thinking', 'Thought'],
-      fetch: ['Fetching', 'Fetched'],
-      switch_mode: ['Switching', 'Switched'],
-      other: ['Running', 'Used'],
-    } as Record<ToolVerb, [now: string, past: string]>,
+      read: ['Reading', 'Read', 'Read'],
+      edit: ['Editing', 'Edited', 'Edit'],
+      delete: ['Deleting', 'Deleted', 'Delete'],
+      move: ['Moving', 'Moved', 'Move'],
+      search: ['Searching', 'Searched', 'Search'],
+      execute: ['Running', 'Ran', 'Ran'],
+      think: ['Thinking', 'Thought', 'Think'],
+      fetch: ['Fetching', 'Fetched', 'Fetch'],
+      switch_mode: ['Switching', 'Switched', 'Switch'],
+      other: ['Running', 'Used', 'Use'],
+    } as Record<ToolVerb, [now: string, past: string, failed: string]>,
     stopped: 'Stopped',
     exit: (code: number) => `exit ${code}`,
     failed: 'failed',

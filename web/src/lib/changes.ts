@@ -4,7 +4,7 @@
 import { diffFile, type FileDiff } from './diff';
 import type { View } from './fold';
 import { diffs } from './tools';
-import type { ToolBody } from './types';
+import type { Item, ToolBody } from './types';
 
 export interface Changes {
   files: { path: string; added: number; removed: number; isNew: boolean }[];
@@ -24,10 +24,26 @@ export function diffsOf(tool: ToolBody): FileDiff[] {
   return files;
 }
 
+/**
+ * The items of a run, without its message: one run goes after the other, so that they stand together, and in a long
+ * session only its end is looked through.
+ */
+export function itemsOf(view: View, run: string): Item[] {
+  const found: Item[] = [];
+  if (!run) return found;
+  for (let i = view.items.length - 1; i >= 0; i--) {
+    const item = view.items[i]!;
+    if (item.kind === 'user' || item.kind === 'notice' || !item.run) continue;
+    if (item.run === run) found.push(item);
+    else if (found.length > 0) break;
+  }
+  return found.reverse();
+}
+
 export function changesOf(view: View, run: string): Changes {
   const files = new Map<string, { path: string; added: number; removed: number; isNew: boolean }>();
-  for (const item of view.items) {
-    if (item.kind !== 'tool' || item.run !== run || item.body.status !== 'completed') continue;
+  for (const item of itemsOf(view, run)) {
+    if (item.kind !== 'tool' || item.body.status !== 'completed') continue;
     for (const diff of diffsOf(item.body)) {
       const had = files.get(diff.path);
       if (had) {

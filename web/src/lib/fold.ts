@@ -116,6 +116,33 @@ export function withOlder(view: View, older: ItemsPage): View {
   };
 }
 
+/**
+ * The view of a new snapshot with the older items that were loaded before, so that nobody who reads back loses the
+ * place: those that join the snapshot without a gap, and that can have become nothing else since.
+ */
+export function withKept(view: View, before: View): View {
+  const first = view.items[0]?.seq ?? 0;
+  if (before.session !== view.session || before.seq < first) return view;
+  const older = before.items.filter((item) => item.seq < first);
+  const over = (item: Item) => !item.open && (!item.run || before.runs[item.run]?.state === 'ended' || view.runs[item.run] !== undefined);
+  if (older.length === 0 || !older.every(over)) return view;
+  return { ...view, items: [...older, ...view.items], runs: { ...before.runs, ...view.runs } };
+}
+
+/** The view without its oldest items, of which at least so many stay: what is under way stays whole. */
+export function trimmed(view: View, keep: number): View {
+  let cut = view.items.length - keep;
+  const open = view.items.findIndex((item) => item.open || view.runs[item.run]?.state === 'queued');
+  if (open >= 0) cut = Math.min(cut, open);
+  // A run is cut only where it alone is longer.
+  for (let i = cut; i > cut - keep && i > 0; i--) {
+    if (view.items[i]!.kind !== 'user') continue;
+    cut = i;
+    break;
+  }
+  return cut > 0 ? { ...view, items: view.items.slice(cut) } : view;
+}
+
 function byId(runs: Run[]): Record<string, Run> {
   return Object.fromEntries(runs.map((run) => [run.id, run]));
 }
@@ -143,7 +170,6 @@ export function fold(view: View, events: LogEvent[]): View {
 
 class Draft {
   readonly view: View;
-  private index: Map<string, number> | null = null;
   private itemsOwned = false;
   private readonly itemOwned = new Set<string>();
 
@@ -235,12 +261,9 @@ class Draft {
     }
   }
 
-  /** The place of an item, or -1. */
+  /** The place of an item, or -1. Events are of items near the end, however long the session is. */
   private at(id: string): number {
-    if (!this.index) {
-      this.index = new Map(this.view.items.map((item, i) => [item.id, i]));
-    }
-    return this.index.get(id) ?? -1;
+    return this.view.items.findLastIndex((item) => item.id === id);
   }
 
   private own(): Item[] {
@@ -269,9 +292,7 @@ class Draft {
     const id = String((event.body as { item?: unknown }).item);
     if (this.at(id) >= 0) return;
     const item = { id, session: event.session, run: event.run, kind, seq: event.seq, at: event.at, open, body } as Item;
-    const items = this.own();
-    this.index!.set(id, items.length);
-    items.push(item);
+    this.own().push(item);
     this.itemOwned.add(id);
   }
 

@@ -1,7 +1,8 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { changesOf } from './changes';
 import { emptyView, type View } from './fold';
-import { groupWords, planOf, transcript } from './rows';
+import { groupWords, planOf, transcript, transcripts } from './rows';
 import type { Item, Run, ToolItem } from './types';
 
 let n = 0;
@@ -86,5 +87,58 @@ describe('transcript', () => {
     expect(planOf(view([item('plan', 'p', 'r1', entries('completed', 'in_progress'))]))).toMatchObject({ run: 'r1', done: 1, now: 'B' });
     expect(planOf(view([item('plan', 'p', 'r1', entries('completed', 'completed'))]))).toMatchObject({ done: 2, now: 'All done' });
     expect(planOf(view([]))).toBeNull();
+  });
+});
+
+describe('transcripts', () => {
+  it('says of each view what transcript() says, and keeps the rows that stay', () => {
+    const step = fc.constantFrom('say', 'tool', 'delta', 'close', 'end', 'queue', 'older', 'notice', 'trim');
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        const told = transcripts();
+        let v: View = view([]);
+        let run = 0;
+        let made = 0;
+        const put = (more: Partial<View>) => (v = { ...v, ...more });
+        const begin = (id: string) => {
+          run++;
+          const question = v.items.some((each) => each.id === id) ? v.items : [...v.items, item('user', id, `r${run}`)];
+          put({ items: question, runs: { ...v.runs, [`r${run}`]: { id: `r${run}`, item: id, state: 'current', started_at: 'x' } } });
+        };
+        begin('u1');
+        let waits = '';
+        for (const each of steps) {
+          const open = v.items.findLastIndex((one) => one.open);
+          if (each === 'say') put({ items: [...v.items, item('assistant', `a${++made}`, `r${run}`, { text: '' }, true)] });
+          if (each === 'tool') put({ items: [...v.items, tool(`t${++made}`, 'read', 'completed', `r${run}`)] });
+          if (each === 'notice') put({ items: [...v.items, item('notice', `n${++made}`, '', { level: 'info', text: 'x' })] });
+          if (each === 'delta' && open >= 0) put({ items: v.items.map((one, i) => (i === open ? ({ ...one, body: { text: `x${++made}` } } as Item) : one)) });
+          if (each === 'close' && open >= 0) put({ items: v.items.map((one, i) => (i === open ? { ...one, open: false } : one)) });
+          if (each === 'queue' && !waits) {
+            waits = `u${run + 1}`;
+            put({ items: [...v.items, item('user', waits, `r${run + 1}`)], queue: [{ run: `r${run + 1}`, item: waits }] });
+          }
+          if (each === 'end') {
+            const id = `r${run}`;
+            put({ runs: { ...v.runs, [id]: { ...v.runs[id]!, state: 'ended', reason: run % 2 ? 'cancelled' : 'end_turn' } }, queue: [], items: v.items.map((one) => ({ ...one, open: false })) });
+            begin(waits || `u${run + 1}`);
+            waits = '';
+          }
+          if (each === 'older') put({ items: [item('user', `o${++made}`, `p${made}`), item('assistant', `b${made}`, `p${made}`), ...v.items], runs: { ...v.runs, [`p${made}`]: { id: `p${made}`, item: `o${made}`, state: 'ended', reason: 'end_turn' } } });
+          if (each === 'trim' && v.items.length > 6) put({ items: v.items.slice(2) });
+          const got = told(v);
+          expect(got).toEqual(transcript(v));
+          // A view in which only a text grew keeps every other row.
+          const at = v.items.findLastIndex((one) => one.open && one.kind === 'assistant');
+          if (at >= 0) {
+            put({ items: v.items.map((one, i) => (i === at ? ({ ...one, body: { text: `y${++made}` } } as Item) : one)) });
+            const then = told(v);
+            expect(then).toEqual(transcript(v));
+            expect(then.rows.filter((row, i) => row !== got.rows[i]).length).toBeLessThanOrEqual(1);
+          }
+        }
+      }),
+      { numRuns: 200 },
+    );
   });
 });

@@ -3,7 +3,6 @@
 
 import { t } from '../i18n/index.svelte';
 import type { View } from './fold';
-import { toolRuns } from './tools';
 import type { Item, Run, ToolItem, UserItem } from './types';
 
 export type Row =
@@ -74,6 +73,100 @@ export function transcript(view: View): Transcript {
   return { rows, queue, next };
 }
 
+/**
+ * transcript(), told of one view after the other: what cannot change any more is not looked at again. Rows that stay
+ * the same are the same objects.
+ */
+export function transcripts(): (view: View) => Transcript {
+  let last: View | null = null;
+  let made: Transcript = { rows: [], queue: [], next: null };
+  /** The rows of the items before `cut`, whose runs are over. */
+  let cut = 0;
+  let settled: Row[] = [];
+
+  return (view) => {
+    if (last && made.rows.length > 0 && view.queue === last.queue && view.runs === last.runs) {
+      const rows = replaced(made.rows, last.items, view.items);
+      if (rows) {
+        last = view;
+        return (made = { ...made, rows });
+      }
+    }
+    if (!last || !samePrefix(last, view, cut)) {
+      cut = 0;
+      settled = [];
+    }
+    const next = settledUpTo(view, cut);
+    if (next > cut) {
+      settled = [...settled, ...transcript({ ...view, items: view.items.slice(cut, next), queue: [], runs: endedOf(view, cut, next) }).rows];
+      cut = next;
+    }
+    const tail = transcript(cut > 0 ? { ...view, items: view.items.slice(cut) } : view);
+    last = view;
+    return (made = cut > 0 ? { ...tail, rows: [...settled, ...tail.rows] } : tail);
+  };
+}
+
+/** The rows where nothing but the content of a few items is new, or null. */
+function replaced(rows: Row[], before: Item[], after: Item[]): Row[] | null {
+  if (before.length !== after.length) return null;
+  let next: Row[] | null = null;
+  let changed = 0;
+  for (let i = after.length - 1; i >= 0; i--) {
+    const was = before[i]!;
+    const is = after[i]!;
+    if (was === is) continue;
+    if (++changed > 8 || was.id !== is.id || is.kind === 'user' || is.kind === 'notice') return null;
+    if (is.kind === 'tool' && foldable(is)) return null;
+    const at = rows.findLastIndex((row) => row.kind === 'item' && row.item === was);
+    if (at < 0) return null;
+    next ??= [...rows];
+    next[at] = { ...(rows[at] as Extract<Row, { kind: 'item' }>), item: is };
+  }
+  return next ?? rows;
+}
+
+function samePrefix(last: View, view: View, cut: number): boolean {
+  if (view.items.length < cut) return false;
+  for (let i = 0; i < cut; i++) if (view.items[i] !== last.items[i]) return false;
+  if (view.runs === last.runs) return true;
+  for (let i = 0; i < cut; i++) {
+    const run = view.items[i]!.run;
+    if (view.runs[run] !== last.runs[run]) return false;
+  }
+  return true;
+}
+
+/** The runs of some items, all of which are over. */
+function endedOf(view: View, from: number, to: number): Record<string, Run> {
+  const runs: Record<string, Run> = {};
+  for (let i = from; i < to; i++) {
+    const run = view.runs[view.items[i]!.run];
+    if (run) runs[run.id] = run;
+  }
+  return runs;
+}
+
+/**
+ * The largest number of items, from one on, that belong to runs which are over and of which no item stands behind them.
+ * The newest run is never among them: an item may come late.
+ */
+function settledUpTo(view: View, from: number): number {
+  const { items, runs } = view;
+  const lastOf = new Map<string, number>();
+  for (let i = from; i < items.length; i++) if (items[i]!.run) lastOf.set(items[i]!.run, i);
+  const newest = items.findLast((item) => item.run)?.run;
+  let reach = -1;
+  let cut = from;
+  for (let i = from; i < items.length; i++) {
+    const item = items[i]!;
+    if (item.open || (item.run && (item.run === newest || (runs[item.run] && runs[item.run]!.state !== 'ended')))) break;
+    reach = Math.max(reach, lastOf.get(item.run) ?? i);
+    if (reach <= i) cut = i + 1;
+  }
+  return cut;
+}
+
 function neverRan(view: View, items: Item[], message: UserItem): boolean {
   const run = view.runs[message.run];
   if (!run || run.state !== 'ended' || run.reason !== 'cancelled' || run.started_at) return false;
@@ -140,6 +233,24 @@ export function pendingApprovals(view: View) {
   return view.items.flatMap((item) => (item.kind === 'approval' && item.body.state === 'pending' ? [item.body] : []));
 }
 
-export function hasRunningTool(view: View): boolean {
-  return view.items.some((item) => item.kind === 'tool' && item.open && toolRuns(item.body));
+/** The item that a row begins with, which names its place. */
+export function idOf(row: Row): string {
+  return row.kind === 'item' ? row.item.id : row.kind === 'group' ? row.items[0]!.id : row.run.id;
+}
+
+/** How high a row probably is, in pixels, in a column so wide: until it is drawn and measured. */
+export function guess(row: Row, width: number): number {
+  if (row.kind === 'end') return row.run.reason === 'interrupted' || row.run.reason === 'error' ? 110 : 42;
+  if (row.kind === 'group') return 42;
+  const { item } = row;
+  const lines = (text: string) => Math.ceil(text.length / (width / 7.5)) + text.split('\n').length / 2;
+  if (item.kind === 'assistant') return 20 + 24 * lines(item.body.text);
+  if (item.kind === 'user') return 66 + 24 * lines(item.body.text);
+  if (item.kind === 'tool' && item.body.content?.some((entry) => entry.type === 'diff')) return 220;
+  return 42;
+}
+
+/** The place of the row that shows an item, or -1. */
+export function rowOfItem(rows: Row[], item: string): number {
+  return rows.findLastIndex((row) => (row.kind === 'group' ? row.items.some((each) => each.id === item) : idOf(row) === item));
 }

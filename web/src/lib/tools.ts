@@ -36,7 +36,7 @@ export function toolRuns(tool: ToolBody): boolean {
 
 export function toolWords(tool: ToolBody, cwd: string): ToolWords {
   const kind = known(tool.kind);
-  const verb = tool.status === 'cancelled' ? t.tool.stopped : t.tool.verbs[kind ?? 'other'][toolRuns(tool) ? 0 : 1];
+  const verb = tool.status === 'cancelled' ? t.tool.stopped : t.tool.verbs[kind ?? 'other'][toolRuns(tool) ? 0 : tool.status === 'failed' ? 2 : 1];
   const icon = kind ? KINDS[kind][0] : 'term';
 
   const input = (tool.raw_input ?? {}) as Record<string, unknown>;
@@ -82,7 +82,7 @@ export function diffs(tool: ToolBody): { path: string; oldText?: string | null; 
   }[];
 }
 
-/** The output of a tool as plain text: its text entries, without the fence and the colours that agents wrap it in. */
+/** The output of a tool: its text entries without the fence that agents wrap them in, with the terminal's colours. */
 export function outputOf(tool: ToolBody): string {
   const parts: string[] = [];
   for (const entry of tool.content ?? []) {
@@ -92,19 +92,27 @@ export function outputOf(tool: ToolBody): string {
     else if (content.type === 'resource_link') parts.push(content.uri ?? '');
     else parts.push(`(${content.type}${content.mimeType ? `, ${content.mimeType}` : ''})`);
   }
-  return plainText(parts.filter((part) => part !== '').join('\n')).replace(/\s+$/, '');
+  const told = parts.filter((part) => part !== '');
+  if (told.length === 0 && !diffs(tool).length) told.push(rawOutput(tool.raw_output));
+  // eslint-disable-next-line no-control-regex
+  return told.join('\n').replace(/\r\n/g, '\n').replace(/(?:\s|\u001b\[[0-9;]*m)+$/, '');
+}
+
+/** What an agent gave only as its tool's own result: a text, or an object with one. */
+function rawOutput(raw: unknown): string {
+  if (typeof raw === 'string') return raw;
+  if (!raw || typeof raw !== 'object') return '';
+  const output = raw as Record<string, unknown>;
+  return ['output', 'formatted_output', 'aggregated_output', 'stdout', 'stderr', 'error']
+    .flatMap((key, i, keys) => (typeof output[key] === 'string' && (i > 2 || !keys.slice(0, i).some((other) => output[other])) ? [output[key] as string] : []))
+    .filter((text) => text.trim() !== '')
+    .join('\n');
 }
 
 /** A text without the one fence that encloses it. */
 export function unfence(text: string): string {
   const match = /^\s*(`{3,})[^\n`]*\n([\s\S]*?)\n?\1\s*$/.exec(text);
   return match ? match[2]! : text;
-}
-
-/** Without the colours and moves that are meant for a terminal. */
-export function plainText(text: string): string {
-  // eslint-disable-next-line no-control-regex
-  return text.replace(/\u001b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)|[@-Z\\-_])/g, '').replace(/\r\n/g, '\n');
 }
 
 /** How long the whole output is, where only its end is here, else 0; and where the whole is, if it is kept. */

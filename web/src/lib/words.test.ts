@@ -24,7 +24,9 @@ describe('tools', () => {
 
   it('shows output as plain text', () => {
     const text = (t: string) => ({ type: 'content', content: { type: 'text', text: t } }) as const;
-    expect(outputOf(tool({ content: [text('```\n\u001b[31mred\u001b[0m\r\n```'), text('two\n\n')] }))).toBe('red\ntwo');
+    expect(outputOf(tool({ content: [text('```\n\u001b[31mred\u001b[0m\r\n```'), text('two\n\n')] }))).toBe('\u001b[31mred\u001b[0m\ntwo');
+    expect(outputOf(tool({ raw_output: { stdout: 'out\n', stderr: 'err\u001b[0m\n', exit_code: 1 } }))).toBe('out\n\nerr');
+    expect(outputOf(tool({ raw_output: { output: 'both', stdout: 'out' } }))).toBe('both\nout');
     expect(outputOf(tool({ content: [{ type: 'content', content: { type: 'image', mimeType: 'image/png', data: 'x' } }] }))).toBe('(image, image/png)');
     expect(outputOf(tool({}))).toBe('');
   });

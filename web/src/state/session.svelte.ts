@@ -2,17 +2,30 @@
 
 import { t } from '../i18n/index.svelte';
 import { get, post, Problem } from '../lib/api';
-import { emptyView, fold, fromSnapshot, withOlder, withTail, type View } from '../lib/fold';
-import { readJSON, write } from '../lib/storage';
+import { SvelteMap } from 'svelte/reactivity';
+import { emptyView, fold, fromSnapshot, trimmed, withKept, withOlder, withTail, type View } from '../lib/fold';
+import { drop, readJSON, write } from '../lib/storage';
 import type { ItemsPage, LogEvent } from '../lib/types';
 
 const PAGE = 100;
+/** The pages in which a far place is gone to; the host gives no larger ones. */
+const FAR = 500;
+/** So many items are kept where the reader is at the end, and so many before older ones are let go. */
+const KEEP = 400;
+const MANY = 1200;
 /** So many of the last events tell what was said last of the agent: few come after it while it has to be said. */
 const TAIL = 100;
 
 interface Seen {
   seq: number;
   at: number;
+}
+
+/** Where a person reads: an item, and how far its row's top is below the window's, in pixels. */
+export interface Place {
+  item: string;
+  seq: number;
+  top: number;
 }
 
 export class OpenSession {
@@ -27,6 +40,12 @@ export class OpenSession {
   stoppingRun = '';
   /** What had been read when the session was opened: the mark "New since" stands after it. */
   readonly seenBefore: Seen | null;
+  /** What the person opened or closed, by the key of its card: rows come and go as they are scrolled by. */
+  readonly opened = new SvelteMap<string, boolean>();
+  /** The last event that was read by who reads back since, or 0 for who is at the end. */
+  readTo = 0;
+  /** Where the person read when the session was left, or null: at the end. */
+  place: Place | null;
 
   /** The events since the snapshot was asked for. */
   private early: LogEvent[] = [];
@@ -41,6 +60,7 @@ export class OpenSession {
     this.view = emptyView(id);
     this.path = `/api/v1/sessions/${encodeURIComponent(id)}`;
     this.seenBefore = readJSON<Seen | null>(`seen.${id}`, null);
+    this.place = readJSON<Place | null>(`place.${id}`, null);
   }
 
   /** Reads the snapshot. The stream must follow the session already, or events between the two would be missed. */
@@ -52,8 +72,10 @@ export class OpenSession {
     try {
       const page = await get<ItemsPage>(`${this.path}/items?limit=${PAGE}`, abort.signal);
       if (abort.signal.aborted) return;
-      this.view = fromSnapshot(this.id, page, this.view);
-      this.hasOlder = page.more ?? page.items.length >= PAGE;
+      const snapshot = fromSnapshot(this.id, page, this.view);
+      const whole = withKept(snapshot, this.view);
+      if (whole === snapshot) this.hasOlder = page.more ?? page.items.length >= PAGE;
+      this.view = whole;
       this.problem = null;
       this.loaded = true;
       this.loading = null;
@@ -83,12 +105,15 @@ export class OpenSession {
     if (Object.keys(this.view.options).length === 0) this.view = { ...this.view, options };
   }
 
-  async loadOlder(): Promise<void> {
+  /** Loads the items before those that are here. */
+  async loadOlder(limit = PAGE): Promise<void> {
     const first = this.view.items[0];
     if (!first || this.loadingOlder || !this.hasOlder) return;
     this.loadingOlder = true;
     try {
-      const page = await get<ItemsPage>(`${this.path}/items?limit=${PAGE}&before=${first.seq}`);
+      const page = await get<ItemsPage>(`${this.path}/items?limit=${limit}&before=${first.seq}`);
+      // A snapshot that was read anew meanwhile may begin elsewhere; or what was asked for is too far back by now.
+      if (this.view.items[0]?.seq !== first.seq) return;
       this.view = withOlder(this.view, page);
       this.hasOlder = page.more ?? page.items.length >= PAGE;
     } catch (error) {
@@ -96,6 +121,43 @@ export class OpenSession {
     } finally {
       this.loadingOlder = false;
     }
+  }
+
+  /** Loads until the item of this seq is here, and says whether it is. */
+  async reach(seq: number): Promise<boolean> {
+    await this.back(() => (this.view.items[0]?.seq ?? 0) <= seq);
+    return this.view.items.some((item) => item.seq === seq);
+  }
+
+  /** The seq of an item, wherever in the session it is; null where there is none of this id. */
+  async find(id: string): Promise<number | null> {
+    const found = () => this.view.items.find((item) => item.id === id)?.seq ?? null;
+    await this.back(() => found() !== null);
+    return found();
+  }
+
+  private async back(enough: () => boolean): Promise<void> {
+    while (!enough() && this.hasOlder) {
+      const before = this.view;
+      if (this.loadingOlder) await new Promise((done) => setTimeout(done, 20));
+      else await this.loadOlder(FAR);
+      if (this.view === before && !this.loadingOlder) return;
+    }
+  }
+
+  /** Lets go of what is far behind a reader who is at the end. */
+  trim(): void {
+    if (this.loadingOlder || this.view.items.length < MANY) return;
+    const view = trimmed(this.view, KEEP);
+    if (view !== this.view) this.hasOlder = true;
+    this.view = view;
+  }
+
+  /** Keeps the place where the person reads; null is the end. */
+  keep(place: Place | null): void {
+    if (place) write(`place.${this.id}`, JSON.stringify(place));
+    else if (this.place) drop(`place.${this.id}`);
+    this.place = place;
   }
 
   apply(events: LogEvent[]): void {
@@ -142,11 +204,10 @@ export class OpenSession {
     return post(`${this.path}/queue`, { paused: false });
   }
 
-  /** Everything shown has been read. */
+  /** What has come so far has been read; or, for who reads back, what had come when that began. */
   markSeen(): void {
-    if (this.loaded && this.view.seq > 0) {
-      write(`seen.${this.id}`, JSON.stringify({ seq: this.view.seq, at: Date.now() } satisfies Seen));
-    }
+    const seq = this.readTo || this.view.seq;
+    if (this.loaded && seq > 0) write(`seen.${this.id}`, JSON.stringify({ seq, at: Date.now() } satisfies Seen));
   }
 
   close(): void {

@@ -1,0 +1,169 @@
+// The transcript as a person reads it: long sessions, reading back while more comes, the place that is kept, cards,
+// finding, and what an agent may say with Markdown.
+
+import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { atBothSizes } from './page.mjs';
+import { until } from './world.mjs';
+
+/** A round of an agent's work: a few words, a command with output. Nine events, two items. */
+const round = (i) =>
+  `say "Round ${i} "\nsay "begins, **with care**,"\nsay " and goes on.\\n\\n- one\\n- two\\n"\n` +
+  `tool t${i} execute "make step-${i}"\ntool-output t${i} "line 1 of ${i}\\n"\ntool-output t${i} "line 2 of ${i}\\n"\ntool-output t${i} "line 3\\n"\ntool-done t${i}`;
+
+const rounds = (from, n) => Array.from({ length: n }, (_, i) => round(from + i)).join('\n');
+
+/** A session of so many messages with so many rounds each, made without a page. */
+async function long(world, messages, each) {
+  const { id } = await world.call('POST', '/api/v1/sessions', { agent: 'script', cwd: world.work });
+  for (let i = 0; i < messages; i++) {
+    await world.call('POST', `/api/v1/sessions/${id}/messages`, { text: rounds(i * each, each), client_id: `seed-${i}` });
+  }
+  await until('the session is made', async () => {
+    const session = await world.session(id);
+    return !session.run && session.queued === 0 && session.state === 'idle';
+  }, 120_000);
+  return id;
+}
+
+/** The key of the row at the top of the window, and how far below it that row begins. */
+const place = (page) =>
+  page.evaluate(() => {
+    const edge = document.querySelector('.scroll').getBoundingClientRect().top;
+    const row = [...document.querySelectorAll('.rowbox')].find((each) => each.getBoundingClientRect().bottom > edge + 1);
+    return { key: row.dataset.key, top: Math.round(row.getBoundingClientRect().top - edge) };
+  });
+const rowTop = (page, key) =>
+  page.evaluate((of) => {
+    const row = document.querySelector(`.rowbox[data-key="${of}"]`);
+    return row && Math.round(row.getBoundingClientRect().top - document.querySelector('.scroll').getBoundingClientRect().top);
+  }, key);
+const frames = (page, n = 3) => page.evaluate((count) => new Promise((done) => {
+  const next = (left) => (left === 0 ? done() : requestAnimationFrame(() => next(left - 1)));
+  next(count);
+}), n);
+
+/** Turns the wheel once, and waits until the page stands still. */
+async function wheel(page, by) {
+  await page.mouse.wheel(0, by);
+  for (let before = -1, n = 0; n < 60; n++) {
+    await frames(page, 2);
+    const now = await page.evaluate(() => document.querySelector('.scroll').scrollTop);
+    if (now === before) return;
+    before = now;
+  }
+}
+
+atBothSizes([
+  [
+    'a long session opens at its end, and is read back to its beginning without a jump, most of it not in the document',
+    async ({ world, visitor }) => {
+      const each = Number(process.env.ROUNDS ?? 16);
+      const id = await long(world, 10, each);
+      const { seq } = await world.session(id);
+      const person = await visitor();
+      const { page } = person;
+      await page.goto(`${world.base}/settings`);
+      await page.locator('main h1').first().waitFor();
+      const opened = await page.evaluate(async (path) => {
+        const at = performance.now();
+        document.querySelector(`a[href="${path}"]`).click();
+        for (;;) {
+          await new Promise((done) => requestAnimationFrame(done));
+          const box = document.querySelector('.scroll');
+          if (document.querySelectorAll('.rowbox').length > 10 && box.scrollHeight - box.scrollTop - box.clientHeight < 8) return performance.now() - at;
+        }
+      }, `/s/${id}`);
+      console.log(`  ${seq} events: at the end after ${Math.round(opened)} ms`);
+      assert.ok(opened < 6000, `opened in ${opened} ms`);
+      await page.getByText(`make step-${10 * each - 1}`, { exact: true }).waitFor();
+
+      await page.locator('.scroll').hover();
+      let most = 0;
+      let late = 0;
+      let steps = 0;
+      let read = 0;
+      for (; steps < 2000; steps++) {
+        const before = await place(page);
+        await wheel(page, -700);
+        const at = await page.evaluate(() => document.querySelector('.scroll').scrollTop);
+        const after = await rowTop(page, before.key);
+        if (after === null) assert.fail(`step ${steps}: what was seen is gone`);
+        most = Math.max(most, await page.locator('.rowbox').count());
+        // A turn may show late, with the next one, or be cut short where the page before is not here yet; nothing ever
+        // moves further than the wheel was turned.
+        const moved = after - before.top;
+        assert.ok(moved >= -2 && moved <= 702 + late, `step ${steps}: moved by ${moved}, not by 700`);
+        late = Math.min(700, Math.max(0, late + 700 - moved)) + 10;
+        read += moved;
+        if (at === 0 && (await page.locator('.older').count()) === 0) break;
+      }
+      await page.locator('.you', { hasText: 'Round 0 ' }).waitFor();
+      assert.ok(most <= 260, `at most ${most} rows were in the document`);
+      console.log(`  read back ${read} px in ${steps} steps, at most ${most} rows in the document`);
+
+      // The place is the same after a reload, and after another session.
+      await wheel(page, 300);
+      await sleep(250);
+      const here = await place(page);
+      await page.reload();
+      await until('the place is back', async () => (await page.locator(`.rowbox[data-key="${here.key}"]`).count()) && Math.abs((await rowTop(page, here.key)) - here.top) <= 2);
+      await page.getByRole('button', { name: /^Latest/ }).click();
+      await page.getByText(`make step-${10 * each - 1}`, { exact: true }).waitFor();
+      await until('the rest is let go', async () => (await page.locator('.rowbox').count()) <= 200);
+    },
+    { once: true },
+  ],
+  [
+    'who reads back is not disturbed by what comes, and is told how much that is',
+    async ({ world, size, visitor }) => {
+      const person = await visitor();
+      const { page } = person;
+      const id = await person.begin(rounds(0, 30));
+      await person.finished();
+      await person.send(`${rounds(100, 12)}\nsleep 4s\n${rounds(200, 12)}`);
+      await page.getByText('make step-111', { exact: true }).waitFor();
+      if (size.phone) await page.evaluate(() => (document.querySelector('.scroll').scrollTop -= 1500));
+      else {
+        await page.locator('.scroll').hover();
+        await wheel(page, -1500);
+      }
+      await frames(page);
+      const here = await place(page);
+      await page.getByRole('button', { name: /^Latest · \d+ new$/ }).waitFor();
+      await person.finished();
+      assert.equal(await rowTop(page, here.key), here.top, 'what was read stays where it was');
+      // A smaller window, as a keyboard makes it, moves nothing either.
+      const { width, height } = page.viewportSize();
+      await page.setViewportSize({ width, height: height - 260 });
+      await frames(page);
+      assert.equal(await rowTop(page, here.key), here.top);
+      await page.setViewportSize({ width, height });
+      await frames(page);
+      assert.equal(await rowTop(page, here.key), here.top);
+      // A card that is opened stays where its head is.
+      const card = page.locator('.rowbox button.tool:visible').filter({ hasText: 'Ran make' });
+      const at = await card.evaluateAll((all) => all.findIndex((one) => one.getBoundingClientRect().top > 120));
+      const before = await card.nth(at).evaluate((one) => Math.round(one.getBoundingClientRect().top));
+      await card.nth(at).click();
+      await frames(page);
+      assert.equal(await card.nth(at).evaluate((one) => Math.round(one.getBoundingClientRect().top)), before);
+      assert.equal(await card.nth(at).getAttribute('aria-expanded'), 'true');
+
+      // Another look at the session comes back here; the line says since when.
+      const left = await place(page);
+      await sleep(250);
+      await page.goto(`${world.base}/settings`);
+      await page.locator('main h1').first().waitFor();
+      await page.goto(`${world.base}/s/${id}`);
+      await until('the place is back', async () => (await page.locator(`.rowbox[data-key="${left.key}"]`).count()) && Math.abs((await rowTop(page, left.key)) - left.top) <= 2);
+      await page.getByRole('button', { name: /^Latest · \d+ new$/ }).click();
+      await page.getByText('make step-211', { exact: true }).waitFor();
+      await until('the end is shown', () => page.evaluate(() => {
+        const box = document.querySelector('.scroll');
+        return box.scrollHeight - box.scrollTop - box.clientHeight < 8;
+      }));
+      await person.notSideways();
+    },
+  ],
+]);

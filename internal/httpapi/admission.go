@@ -336,7 +336,7 @@ func (s *Server) admit(all gates, next http.Handler) http.Handler {
 		switch {
 		case c == classUpload:
 			limit = s.cfg.Limits.Attachment + 64<<10
-		case strings.HasSuffix(r.URL.Path, "/messages"):
+		case strings.HasSuffix(r.URL.Path, "/messages"), r.Method == http.MethodPatch && strings.Contains(r.URL.Path, "/queue/"):
 			// A character of text may take six in JSON.
 			limit = 6*int64(s.cfg.Limits.Text) + 64<<10
 		}

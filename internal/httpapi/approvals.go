@@ -2,6 +2,8 @@ package httpapi
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -43,6 +45,14 @@ func (s *Server) approvalRoutes(api huma.API) {
 			out := &approvalsOutput{}
 			out.Body.Approvals = orEmpty(list)
 			return out, nil
+		})
+	register(s, api, operation("get-approval", http.MethodGet, "/api/v1/approvals/{id}", "approvals", "One question"),
+		func(ctx context.Context, in *idInput) (*approvalOutput, error) {
+			a, err := s.cfg.Store.Approval(ctx, in.ID)
+			if errors.Is(err, store.ErrNotFound) {
+				return nil, newProblem(session.CodeNotFound, fmt.Sprintf("there is no question %.100q; its session may have been deleted", in.ID))
+			}
+			return &approvalOutput{Body: a}, err
 		})
 	op := operation("answer-approval", http.MethodPost, "/api/v1/approvals/{id}", "approvals", "Answer a question, once")
 	op.Description = "Answered exactly once: a second device gets 409 with the answer that was given."

@@ -152,6 +152,15 @@ func sniff(data []byte) string {
 // taken for a page: a sandbox without rights, no guessing of types, and only
 // pictures are shown in place.
 func foreign(name, kind string, data []byte) *huma.StreamResponse {
+	return foreignFor(name, kind, data, "private, max-age=86400, immutable")
+}
+
+// changing is foreign for what may be another one in a moment.
+func changing(name, kind string, data []byte) *huma.StreamResponse {
+	return foreignFor(name, kind, data, "private, no-cache")
+}
+
+func foreignFor(name, kind string, data []byte, keep string) *huma.StreamResponse {
 	how := "attachment"
 	switch kind {
 	case "image/png", "image/jpeg", "image/gif", "image/webp":
@@ -165,7 +174,7 @@ func foreign(name, kind string, data []byte) *huma.StreamResponse {
 		ctx.SetHeader("Content-Type", kind)
 		ctx.SetHeader("Content-Security-Policy", "default-src 'none'; sandbox")
 		ctx.SetHeader("Content-Disposition", mime.FormatMediaType(how, map[string]string{"filename": name}))
-		ctx.SetHeader("Cache-Control", "private, max-age=86400, immutable")
+		ctx.SetHeader("Cache-Control", keep)
 		ctx.SetStatus(http.StatusOK)
 		if ctx.Method() != http.MethodHead {
 			_, _ = ctx.BodyWriter().Write(data) // a client that has gone reads no error

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -61,8 +62,9 @@ type fakeSessions struct {
 	err  error                     // of the next calls
 	hook func(ctx context.Context) // of Agents
 
-	patch session.Patch // the last
-	bulk  session.Bulk  // the last
+	patch  session.Patch  // the last
+	bulk   session.Bulk   // the last
+	choice session.Choice // the last
 }
 
 func (f *fakeSessions) Create(_ context.Context, n session.New) (store.Session, bool, error) {
@@ -106,6 +108,40 @@ func (f *fakeSessions) Cancel(_ context.Context, _, run string) error {
 		return &session.Error{Code: session.CodeRunNotCurrent, Message: "the run has ended"}
 	}
 	return f.err
+}
+
+func (f *fakeSessions) EditQueued(ctx context.Context, _, run, _ string) error {
+	return f.Unqueue(ctx, "", run)
+}
+
+func (f *fakeSessions) Unqueue(_ context.Context, _, run string) error {
+	if run != "r1" {
+		return &session.Error{Code: session.CodeNotQueued, Message: "it has begun"}
+	}
+	return f.err
+}
+
+func (f *fakeSessions) Rewind(ctx context.Context, id, _ string) (store.Session, error) {
+	return f.log.Session(ctx, id)
+}
+
+func (f *fakeSessions) Fork(ctx context.Context, id string, _ session.Fork) (store.Session, bool, error) {
+	s, err := f.log.Session(ctx, id)
+	return s, true, err
+}
+
+func (f *fakeSessions) PutProject(_ context.Context, id string, _ int64, c session.ProjectChange) (store.Project, error) {
+	p := store.Project{ID: id, Version: 1}
+	if c.Name != nil {
+		p.Name = *c.Name
+	}
+	return p, f.err
+}
+func (f *fakeSessions) DeleteProject(context.Context, string) error     { return f.err }
+func (f *fakeSessions) Reorder(context.Context, string, []string) error { return f.err }
+func (f *fakeSessions) Choose(_ context.Context, _ string, c session.Choice) (json.RawMessage, error) {
+	f.choice = c
+	return json.RawMessage(`{"chosen":{}}`), f.err
 }
 func (f *fakeSessions) SetPaused(context.Context, string, bool) error { return f.err }
 func (f *fakeSessions) EndAgent(context.Context, string, bool) error  { return f.err }

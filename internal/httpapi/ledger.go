@@ -92,5 +92,5 @@ func stores(r *http.Request) bool {
 	}
 	path := r.URL.Path
 	return path == "/api/v1/sessions" || path == "/api/v1/attachments" ||
-		strings.HasPrefix(path, "/api/v1/sessions/") && strings.HasSuffix(path, "/messages")
+		strings.HasPrefix(path, "/api/v1/sessions/") && (strings.HasSuffix(path, "/messages") || strings.HasSuffix(path, "/fork"))
 }

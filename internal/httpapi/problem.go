@@ -42,6 +42,7 @@ const (
 	codeWeakPassword   = "weak_password"
 	codeRefused        = "refused"
 	codeHeld           = "held"
+	codeFileTooLarge   = "file_too_large"
 )
 
 // problemKind is what is the same for every occurrence of a code.
@@ -79,11 +80,15 @@ var problems = map[string]problemKind{
 	session.CodeApprovalCancelled: {409, "The question was withdrawn", "The run ended or was cancelled; the approval's reason says why."},
 	session.CodeNoAgent:           {409, "No agent runs for this session", "There is nothing to end: it starts with the next message."},
 	session.CodeSessionBusy:       {409, "The session is busy", "Wait until its run has ended, or cancel it."},
+	session.CodeProjectExists:     {409, "Another project has this folder", "Change that one, or choose another folder."},
+	session.CodeNotQueued:         {409, "The message does not wait any more", "It has begun, or was removed. Read the queue again."},
+	session.CodeQueueChanged:      {409, "The queue has changed", "Read it again and repeat the change."},
 	codeRefused:                   {409, "The host does not do that now", "The detail says why and what to do."},
 	codeFolderExists:              {409, "Something of that name exists", "Choose another name, or use what is there."},
 	session.CodeSessionDeleted:    {410, "The session was deleted", "Its messages are gone. Start another session."},
 	session.CodeVersionConflict:   {412, "Somebody else changed it first", "Read it again, then send the change with its version in If-Match."},
 	codeBodyTooLarge:              {413, "The body is too large", "The detail gives the limit. Long texts belong into a file of the session's folder or an attachment."},
+	codeFileTooLarge:              {413, "The file is too large to be shown", "Open it on the machine itself."},
 	codeMediaType:                 {415, "The body's type is not taken here", "Send JSON with `Content-Type: application/json`."},
 	codeUnknownHost:               {421, "The host is not known by that name", "Open it by 127.0.0.1 or localhost, or put the name into allowed_hosts in config.toml and restart."},
 	codeInvalidRequest:            {422, "A part of the request is wrong", "`errors` lists each part that is wrong and why."},

@@ -6,6 +6,7 @@ package httpapi
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -27,6 +28,14 @@ type Sessions interface {
 	Send(ctx context.Context, sessionID string, m session.Message) (session.Accepted, error)
 	Cancel(ctx context.Context, sessionID, run string) error
 	SetPaused(ctx context.Context, sessionID string, paused bool) error
+	PutProject(ctx context.Context, id string, version int64, c session.ProjectChange) (store.Project, error)
+	DeleteProject(ctx context.Context, id string) error
+	Rewind(ctx context.Context, sessionID, item string) (store.Session, error)
+	Fork(ctx context.Context, sessionID string, f session.Fork) (s store.Session, existing bool, err error)
+	EditQueued(ctx context.Context, sessionID, run, text string) error
+	Unqueue(ctx context.Context, sessionID, run string) error
+	Reorder(ctx context.Context, sessionID string, order []string) error
+	Choose(ctx context.Context, sessionID string, c session.Choice) (options json.RawMessage, err error)
 	EndAgent(ctx context.Context, sessionID string, force bool) error
 	Answer(ctx context.Context, approvalID string, a session.Answer) (store.Approval, error)
 	Patch(ctx context.Context, sessionID string, version int64, p session.Patch) (store.Session, error)

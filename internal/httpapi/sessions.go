@@ -53,6 +53,7 @@ type createInput struct {
 		Agent    string `json:"agent" minLength:"1" maxLength:"100" doc:"An id of GET /api/v1/agents"`
 		Cwd      string `json:"cwd" minLength:"1" maxLength:"4096" doc:"An absolute path of a folder"`
 		Title    string `json:"title,omitempty" maxLength:"300"`
+		Project  string `json:"project,omitempty" maxLength:"100" doc:"A project's id; by default the one whose folder holds cwd"`
 		ClientID string `json:"client_id,omitempty" maxLength:"200" doc:"Repeated, it is the same session"`
 	}
 }
@@ -67,6 +68,17 @@ type createOutput struct {
 type SessionDetail struct {
 	store.Session
 	Options json.RawMessage `json:"options,omitempty" doc:"What the agent lets a person choose, as in agent.options"`
+}
+
+// MarshalJSON implements json.Marshaler. The row has one of its own, which
+// would write the row alone.
+func (d SessionDetail) MarshalJSON() ([]byte, error) {
+	row, err := json.Marshal(d.Session)
+	if err != nil || len(d.Options) == 0 {
+		return row, err
+	}
+	row = append(row[:len(row)-1], `,"options":`...)
+	return append(append(row, d.Options...), '}'), nil
 }
 
 type sessionOutput struct {
@@ -97,6 +109,7 @@ type messageInput struct {
 		ClientID    string   `json:"client_id" minLength:"1" maxLength:"200" doc:"Made by the client; per session. Repeated with the same text it is the same message."`
 		Text        string   `json:"text"`
 		Attachments []string `json:"attachments,omitempty" maxItems:"20"`
+		Rewind      string   `json:"rewind,omitempty" maxLength:"100" doc:"An earlier message's item: it and all after it are taken back first, in the same step. So a message is edited and run again, and a run tried again."`
 	}
 }
 
@@ -221,6 +234,8 @@ func (s *Server) sessionRoutes(api huma.API) {
 			return detail(row), nil
 		})
 	s.bulkRoutes(api)
+	s.forkRoutes(api)
+	s.projectRoutes(api)
 	send := operation("send-message", http.MethodPost, "/api/v1/sessions/{id}/messages", "sessions", "Send a message")
 	send.DefaultStatus = http.StatusAccepted
 	send.Description = "Answered when the message is on the disk. It starts at once, or waits its turn."
@@ -244,6 +259,8 @@ func (s *Server) sessionRoutes(api huma.API) {
 			out.Body.Paused = in.Body.Paused
 			return out, nil
 		})
+	s.queueRoutes(api)
+	s.workspaceRoutes(api)
 	end := operation("end-agent", http.MethodPost, "/api/v1/sessions/{id}/agent/end", "sessions", "End a hung agent; its run is interrupted")
 	end.DefaultStatus = http.StatusAccepted
 	register(s, api, end, func(ctx context.Context, in *endInput) (*struct{}, error) {
@@ -272,7 +289,7 @@ func (s *Server) listSessions(ctx context.Context, in *listInput) (*listOutput, 
 
 func (s *Server) createSession(ctx context.Context, in *createInput) (*createOutput, error) {
 	made, existing, err := s.cfg.Sessions.Create(context.WithoutCancel(ctx), session.New{
-		Agent: in.Body.Agent, Cwd: in.Body.Cwd, Title: in.Body.Title, ClientID: in.Body.ClientID,
+		Agent: in.Body.Agent, Cwd: in.Body.Cwd, Title: in.Body.Title, Project: in.Body.Project, ClientID: in.Body.ClientID,
 	})
 	if err != nil {
 		return nil, err
@@ -316,12 +333,9 @@ func missing(err error, id string) error {
 }
 
 func (s *Server) patchSession(ctx context.Context, in *patchInput) (*sessionOutput, error) {
-	if in.IfMatch == "" {
-		return nil, newProblem(codeNeedVersion, "")
-	}
-	version, err := strconv.ParseInt(strings.Trim(strings.TrimPrefix(in.IfMatch, "W/"), `"`), 10, 64)
+	version, err := versionOf(in.IfMatch)
 	if err != nil {
-		return nil, newProblem(session.CodeVersionConflict, "If-Match is not a version of a session; it is the number in the session's version")
+		return nil, err
 	}
 	row, err := s.cfg.Sessions.Patch(context.WithoutCancel(ctx), in.ID, version, session.Patch{
 		Title: in.Body.Title, Pinned: in.Body.Pinned, Archived: in.Body.Archived, Tags: in.Body.Tags, Project: in.Body.Project,
@@ -330,6 +344,18 @@ func (s *Server) patchSession(ctx context.Context, in *patchInput) (*sessionOutp
 		return nil, err
 	}
 	return detail(row), nil
+}
+
+// versionOf reads If-Match.
+func versionOf(header string) (int64, error) {
+	if header == "" {
+		return 0, newProblem(codeNeedVersion, "")
+	}
+	version, err := strconv.ParseInt(strings.Trim(strings.TrimPrefix(header, "W/"), `"`), 10, 64)
+	if err != nil {
+		return 0, newProblem(session.CodeVersionConflict, "If-Match is not a version; it is the number in version")
+	}
+	return version, nil
 }
 
 func (s *Server) sendMessage(ctx context.Context, in *messageInput) (*messageOutput, error) {
@@ -341,7 +367,7 @@ func (s *Server) sendMessage(ctx context.Context, in *messageInput) (*messageOut
 	}
 	// What has arrived whole is taken, also when the client hangs up now.
 	accepted, err := s.cfg.Sessions.Send(context.WithoutCancel(ctx), in.ID, session.Message{
-		ClientID: in.Body.ClientID, Text: in.Body.Text, Attachments: in.Body.Attachments,
+		ClientID: in.Body.ClientID, Text: in.Body.Text, Attachments: in.Body.Attachments, Rewind: in.Body.Rewind,
 	})
 	if err != nil {
 		return nil, err

@@ -15,6 +15,9 @@ type Store interface {
 	Session(ctx context.Context, id string) (store.Session, error)
 	Items(ctx context.Context, session string, before int64, limit int) (store.ItemsPage, error)
 	Events(ctx context.Context, session string, after int64, limit int) (events []store.Event, last int64, err error)
+	Projects(ctx context.Context) ([]store.Project, error)
+	Queue(ctx context.Context, session string) (list []store.Queued, paused bool, err error)
+	Approval(ctx context.Context, id string) (store.Approval, error)
 	Approvals(ctx context.Context, state, session string) ([]store.Approval, error)
 	RecentFolders(ctx context.Context, n int) ([]string, error)
 	Last() int64

@@ -3,13 +3,18 @@
 // neither HTTP nor SQL.
 package session
 
-import "github.com/holdfast-dev/holdfast/internal/store"
+import (
+	"encoding/json"
+
+	"github.com/holdfast-dev/holdfast/internal/store"
+)
 
 // New asks for a session.
 type New struct {
 	Agent    string // an id of the catalogue
 	Cwd      string // an absolute path of a folder that exists
 	Title    string // optional; a person's title wins over the agent's
+	Project  string // optional; else the project whose folder holds Cwd
 	ClientID string // optional; the same id makes the same session
 }
 
@@ -18,6 +23,14 @@ type Message struct {
 	ClientID    string // per session; the same id and text is the same message
 	Text        string
 	Attachments []string // ids of stored attachments
+	Rewind      string   // optional; an earlier message's item, which is taken back with all after it
+}
+
+// Fork asks for a copy of a session.
+type Fork struct {
+	Item     string // optional; the last item that the copy has
+	Title    string // optional
+	ClientID string // optional; the same id makes the same session
 }
 
 // Accepted says what became of a message. Repeated, a message is accepted with
@@ -66,6 +79,14 @@ type Bulk struct {
 	Project string // of project: its id, or "" for none
 }
 
+// Choice is what a person chooses of what an agent offers. Empty leaves one
+// as it is.
+type Choice struct {
+	Mode   string
+	Model  string
+	Config map[string]json.RawMessage // by the option's id: a string or a boolean
+}
+
 // AgentInfo is one agent of the catalogue.
 type AgentInfo struct {
 	ID      string `json:"id"`
@@ -98,6 +119,9 @@ const (
 	CodeDiskFull          = "disk_full"
 	CodeStopping          = "stopping"
 	CodeNoAgent           = "no_agent"
+	CodeProjectExists     = "project_exists"
+	CodeNotQueued         = "not_queued"
+	CodeQueueChanged      = "queue_changed"
 )
 
 // Error is a refusal with a stable code. Message says what was wrong and what

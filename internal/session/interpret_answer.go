@@ -36,7 +36,7 @@ func (in *interpreter) response(msg acp.Message) error {
 	case store.LineNew, store.LineLoad, store.LineResume:
 		return in.opened(line.Kind, msg)
 	case store.LineOption:
-		return in.optionSet(msg)
+		return in.optionSet(line, msg)
 	case store.LinePrompt:
 		return in.prompted(line, msg)
 	}

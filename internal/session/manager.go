@@ -64,6 +64,7 @@ type Manager struct {
 	tally   tallies
 
 	strangers sync.Mutex // held while keepers of an unknown past are ended
+	copying   sync.Mutex // one copy of a session is made at a time
 
 	mu        sync.Mutex
 	workers   map[string]*worker

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -178,12 +179,28 @@ func (in *interpreter) opened(kind string, msg acp.Message) error {
 	if asked {
 		return nil
 	}
+	return in.settle()
+}
+
+// settle sets what a person chose in an earlier life of the agent, and makes it
+// ready when there is nothing to set. What the catalogue asks for was set
+// first: a person's choice wins.
+func (in *interpreter) settle() error {
+	if asked, err := in.choose(); err != nil || asked {
+		return err
+	}
 	return in.ready()
 }
 
 // optionSet goes on when the last setting has been answered.
-func (in *interpreter) optionSet(msg acp.Message) error {
-	if msg.Error != nil {
+func (in *interpreter) optionSet(line store.Line, msg acp.Message) error {
+	ours := in.isAsk(line)
+	if !ours {
+		if err := in.optionTaken(line, msg); err != nil {
+			return err
+		}
+	}
+	if ours && msg.Error != nil {
 		if err := appendNotice(in.tx, in.s.ID, "", "warning", "setting_refused",
 			"The agent refused the setting that makes it ask before it acts. It may act without asking.", msg.Error.Error()); err != nil {
 			return err
@@ -193,7 +210,26 @@ func (in *interpreter) optionSet(msg acp.Message) error {
 	if err != nil || len(open) > 0 || in.ep.State != store.EpochStarting {
 		return err
 	}
+	if ours {
+		return in.settle()
+	}
 	return in.ready()
+}
+
+// isAsk tells whether a line makes a setting that the catalogue asks for.
+func (in *interpreter) isAsk(line store.Line) bool {
+	if in.ep.State != store.EpochStarting {
+		return false
+	}
+	method, p := settingOf(line)
+	for _, set := range in.l.agent().Ask {
+		switch {
+		case set.Kind == agent.SettingMode && method == acp.MethodSetMode && p.ModeID == set.Value,
+			set.Kind == agent.SettingOption && method == acp.MethodSetConfigOption && p.ConfigID == set.ID && bytes.Contains(line.Data, mustJSON(set.Value)):
+			return true
+		}
+	}
+	return false
 }
 
 // ready lets prompts go to the agent.
@@ -275,7 +311,7 @@ func (m *Manager) handover(tx *store.Tx, s store.Session, ep store.Epoch) (strin
 	size := 0
 	for i := len(page.Items) - 1; i >= 0 && size < handoverBytes; i-- {
 		it := page.Items[i]
-		if !had[it.Run] {
+		if !had[it.Run] && it.Run != "" { // those of a copy have none
 			continue
 		}
 		var body struct {

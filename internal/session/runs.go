@@ -100,10 +100,14 @@ func (m *Manager) Create(ctx context.Context, n New) (store.Session, bool, error
 	var s store.Session
 	existing := false
 	err = m.update(func(tx *store.Tx, _ *effects) error {
-		var err error
 		existing = false
+		project, err := projectOf(tx, n.Project, filepath.Clean(n.Cwd))
+		if err != nil {
+			return err
+		}
 		s, err = tx.CreateSession(store.Session{
-			ID: newID("s"), Agent: n.Agent, Cwd: filepath.Clean(n.Cwd),
+			Project: project,
+			ID:      newID("s"), Agent: n.Agent, Cwd: filepath.Clean(n.Cwd),
 			Title: strings.TrimSpace(n.Title), TitleSet: strings.TrimSpace(n.Title) != "", ClientID: n.ClientID,
 		})
 		if errors.Is(err, store.ErrExists) {
@@ -120,16 +124,17 @@ func (m *Manager) Create(ctx context.Context, n New) (store.Session, bool, error
 
 // Send stores a message for good and has it answered: at once where nothing
 // runs, after what runs and waits otherwise.
-func (m *Manager) Send(_ context.Context, session string, msg Message) (Accepted, error) {
+func (m *Manager) Send(ctx context.Context, session string, msg Message) (Accepted, error) {
 	switch {
 	case msg.ClientID == "":
 		return Accepted{}, &Error{Code: CodeBadRequest, Message: "The field client_id is empty: it names the message, so that sending it again cannot double it."}
 	case len(msg.ClientID) > 200:
 		return Accepted{}, &Error{Code: CodeBadRequest, Message: "The field client_id is longer than 200 bytes."}
-	case len(msg.Attachments) > 0:
-		return Accepted{}, &Error{Code: CodeBadRequest, Message: "Attachments cannot be sent to an agent yet. Put the file into the session's folder and name it in the message."}
-	case strings.TrimSpace(msg.Text) == "":
+	case strings.TrimSpace(msg.Text) == "" && len(msg.Attachments) == 0:
 		return Accepted{}, &Error{Code: CodeBadRequest, Message: "The message is empty."}
+	}
+	if err := m.putFiles(ctx, msg.Attachments); err != nil {
+		return Accepted{}, publicError(err)
 	}
 	var acc Accepted
 	err := m.update(func(tx *store.Tx, fx *effects) error {
@@ -145,16 +150,27 @@ func (m *Manager) Send(_ context.Context, session string, msg Message) (Accepted
 		if err != nil {
 			return err
 		}
+		if msg.Rewind != "" {
+			if err := rewind(tx, session, msg.Rewind, fx); err != nil {
+				return err
+			}
+		}
 		_, running, err := tx.CurrentRun(session)
 		if err != nil {
 			return err
 		}
-		item, run := newID("i"), newID("r")
-		ev, err := tx.Append(session, run, store.MessageUser, store.MessageBody{Item: item, Text: msg.Text, ClientID: msg.ClientID, Attachments: msg.Attachments})
+		files, err := filesOf(tx, msg.Attachments)
 		if err != nil {
 			return err
 		}
-		if err := tx.PutMessage(session, msg.ClientID, msg.Text, item, run, ev.Seq); err != nil {
+		item, run := newID("i"), newID("r")
+		ev, err := tx.Append(session, run, store.MessageUser, store.MessageBody{
+			Item: item, Text: msg.Text, ClientID: msg.ClientID, Attachments: msg.Attachments, Files: files,
+		})
+		if err != nil {
+			return err
+		}
+		if err := tx.PutMessage(session, msg.ClientID, msg.identity(), item, run, ev.Seq); err != nil {
 			return err
 		}
 		r := store.Run{ID: run, Session: session, Item: item, Text: msg.Text, State: store.RunStateQueued, Pos: ev.ID, QueuedAt: ev.At}
@@ -169,7 +185,11 @@ func (m *Manager) Send(_ context.Context, session string, msg Message) (Accepted
 			return err
 		}
 		if s.Title == "" {
-			if err := tx.SetTitle(session, titleOf(msg.Text), false); err != nil {
+			title := titleOf(msg.Text)
+			if title == "" && len(files) > 0 {
+				title = titleOf(files[0].Name)
+			}
+			if err := tx.SetTitle(session, title, false); err != nil {
 				return err
 			}
 		}
@@ -185,7 +205,7 @@ func (m *Manager) Send(_ context.Context, session string, msg Message) (Accepted
 
 // repeated answers a message that was sent before under the same client id.
 func repeated(tx *store.Tx, msg Message, rec store.MessageRecord, acc *Accepted) error {
-	if rec.TextHash != store.HashText(msg.Text) {
+	if rec.TextHash != store.HashText(msg.identity()) {
 		return &Error{Code: CodeMessageConflict, Message: "Another message with this client_id was sent before, with another text. Give the new message a client_id of its own."}
 	}
 	r, err := tx.Run(rec.Run)
@@ -270,10 +290,11 @@ func (m *Manager) pushPrompt(tx *store.Tx, s store.Session, run store.Run, ep st
 	} else if handover != "" {
 		text = handover + text
 	}
-	data, err := acp.Request(n, "session/prompt", acp.PromptParams{
-		SessionID: s.AgentSession,
-		Prompt:    []acp.ContentBlock{acp.TextBlock(text)},
-	})
+	blocks, err := m.promptBlocks(tx, run, ep, text)
+	if err != nil {
+		return err
+	}
+	data, err := acp.Request(n, "session/prompt", acp.PromptParams{SessionID: s.AgentSession, Prompt: blocks})
 	if err != nil {
 		return fmt.Errorf("encode prompt: %w", err)
 	}

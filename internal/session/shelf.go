@@ -49,6 +49,11 @@ func patch(tx *store.Tx, session string, version int64, p Patch) error {
 	if version != 0 && version != s.Version {
 		return &Error{Code: CodeVersionConflict, Message: "The session was changed elsewhere since you saw it. Read it again and repeat the change."}
 	}
+	if p.Project != nil && *p.Project != "" {
+		if err := projectExists(tx, *p.Project); err != nil {
+			return err
+		}
+	}
 	t := store.Traits{Pinned: p.Pinned, Archived: p.Archived, Project: p.Project}
 	if p.Tags != nil {
 		tags, err := tagsOf(*p.Tags)

@@ -34,6 +34,18 @@ func (s *Store) PutAttachment(_ context.Context, name, mime string, data []byte)
 	return id, nil
 }
 
+// File returns what is shown of an attachment, or ErrNotFound.
+func (tx *Tx) File(id string) (f File, err error) {
+	err = tx.one("SELECT id, name, mime, length(data) FROM attachments WHERE id = ?", []any{id}, &f.ID, &f.Name, &f.Type, &f.Size)
+	return f, err
+}
+
+// FileData returns the content of an attachment, or ErrNotFound.
+func (tx *Tx) FileData(id string) (data []byte, err error) {
+	err = tx.one("SELECT data FROM attachments WHERE id = ?", []any{id}, &data)
+	return data, err
+}
+
 // Attachment returns a file, or ErrNotFound.
 func (s *Store) Attachment(ctx context.Context, id string) (a Attachment, err error) {
 	var created int64

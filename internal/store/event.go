@@ -16,12 +16,15 @@ const (
 	SessionDeleted    Kind = "session.deleted"
 	SessionRestored   Kind = "session.restored"
 	MessageUser       Kind = "message.user"
+	MessageEdited     Kind = "message.edited"
 	TextDelta         Kind = "text.delta"
 	ThoughtDelta      Kind = "thought.delta"
 	ToolStarted       Kind = "tool.started"
 	ToolUpdated       Kind = "tool.updated"
 	PlanChanged       Kind = "plan"
 	ItemClosed        Kind = "item.closed"
+	ItemCopied        Kind = "item.copied"
+	Rewound           Kind = "transcript.rewound"
 	ApprovalRequested Kind = "approval.requested"
 	ApprovalResolved  Kind = "approval.resolved"
 	RunQueued         Kind = "run.queued"
@@ -67,7 +70,24 @@ type Item struct {
 	Seq     int64           `json:"seq"` // of the event that made it
 	At      time.Time       `json:"at"`
 	Body    json.RawMessage `json:"body"`
-	Open    bool            `json:"open"` // more events about it may come
+	Open    bool            `json:"open"`              // more events about it may come
+	Rewound bool            `json:"rewound,omitempty"` // taken back: kept, in no page of the transcript
+}
+
+// CopiedBody is the body of item.copied: a closed item of another session, as
+// it was then.
+type CopiedBody struct {
+	Item string          `json:"item"`
+	Kind string          `json:"kind"`
+	At   time.Time       `json:"at"` // of the original
+	Body json.RawMessage `json:"body"`
+}
+
+// RewoundBody is the body of transcript.rewound: the items made from the event
+// Seq on, the message Item the first of them, are taken back.
+type RewoundBody struct {
+	Item string `json:"item"`
+	Seq  int64  `json:"seq"`
 }
 
 // MessageBody is the body of message.user; its item's body is the same.
@@ -76,6 +96,21 @@ type MessageBody struct {
 	Text        string   `json:"text"`
 	ClientID    string   `json:"client_id,omitempty"`
 	Attachments []string `json:"attachments,omitempty"`
+	Files       []File   `json:"files,omitempty"` // what the attachments are
+}
+
+// File is what a transcript shows of an attachment.
+type File struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	Type string `json:"type"`
+	Size int64  `json:"size"`
+}
+
+// EditedBody is the body of message.edited: a message that waited was changed.
+type EditedBody struct {
+	Item string `json:"item"`
+	Text string `json:"text"`
 }
 
 // DeltaBody is the body of text.delta and thought.delta. The first one about
@@ -231,4 +266,13 @@ type OptionsBody struct {
 	Models   json.RawMessage `json:"models,omitempty"`
 	Config   json.RawMessage `json:"config,omitempty"`
 	Commands json.RawMessage `json:"commands,omitempty"`
+	Chosen   *Chosen         `json:"chosen,omitempty"` // by a person, for every life of the agent
+}
+
+// Chosen is what a person chose of an agent's options. What is empty was left
+// to the agent.
+type Chosen struct {
+	Mode   string                     `json:"mode,omitempty"`
+	Model  string                     `json:"model,omitempty"`
+	Config map[string]json.RawMessage `json:"config,omitempty"` // by the option's id: a string or a boolean
 }

@@ -31,7 +31,7 @@ func newEntry(ev Event) (entry, error) {
 // itemID returns the item that an event is about, or "".
 func itemID(ev Event) (string, error) {
 	switch ev.Kind {
-	case MessageUser, TextDelta, ThoughtDelta, ToolStarted, ToolUpdated, PlanChanged, ItemClosed,
+	case MessageUser, MessageEdited, ItemCopied, TextDelta, ThoughtDelta, ToolStarted, ToolUpdated, PlanChanged, ItemClosed,
 		ApprovalRequested, ApprovalResolved, NoticeGiven:
 		var b struct {
 			Item string `json:"item"`
@@ -73,6 +73,12 @@ func makeItem(id string, ev Event) (Item, error) {
 		return it, withoutItem(&it)
 	case ApprovalRequested:
 		it.Kind = ItemApproval
+	case ItemCopied:
+		var b CopiedBody
+		if err := json.Unmarshal(ev.Body, &b); err != nil {
+			return Item{}, err
+		}
+		it.Kind, it.At, it.Body = b.Kind, fromMillis(millis(b.At)), b.Body
 	default:
 		return Item{}, fmt.Errorf("%s about item %s: %w", ev.Kind, id, ErrNotFound)
 	}
@@ -111,6 +117,8 @@ func foldItem(it Item, entries []entry, b *blobs) (json.RawMessage, error) {
 		body, err = foldTool(it, entries, b)
 	case ItemApproval:
 		body, err = foldApproval(it.Body, entries)
+	case ItemUser:
+		body, err = foldMessage(it.Body, entries)
 	case ItemPlan:
 		last := Item{Body: entries[len(entries)-1].body}
 		err = withoutItem(&last)
@@ -122,6 +130,28 @@ func foldItem(it Item, entries []entry, b *blobs) (json.RawMessage, error) {
 		return nil, fmt.Errorf("fold item %s: %w", it.ID, err)
 	}
 	return body, nil
+}
+
+// foldMessage replaces a message's text where it was changed.
+func foldMessage(base json.RawMessage, entries []entry) (json.RawMessage, error) {
+	fields := map[string]json.RawMessage{}
+	if err := json.Unmarshal(base, &fields); err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if e.kind != MessageEdited {
+			continue
+		}
+		var b EditedBody
+		if err := json.Unmarshal(e.body, &b); err != nil {
+			return nil, err
+		}
+		var err error
+		if fields["text"], err = encode(b.Text); err != nil {
+			return nil, err
+		}
+	}
+	return encode(fields)
 }
 
 func foldText(base json.RawMessage, entries []entry) (json.RawMessage, error) {

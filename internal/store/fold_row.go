@@ -143,6 +143,9 @@ func foldOptions(known, body json.RawMessage) (json.RawMessage, error) {
 			*f.to = *f.from
 		}
 	}
+	if got.Chosen != nil {
+		had.Chosen = got.Chosen
+	}
 	return encode(had)
 }
 

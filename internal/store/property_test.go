@@ -83,7 +83,7 @@ func (w *world) step(tx *Tx) error {
 		return id
 	}
 	text := []string{"", "a", "<b> & ü €", strings.Repeat("0123456789äöü\n", 4500)}[rapid.SampledFrom([]int{0, 1, 1, 1, 2, 2, 2, 3}).Draw(t, "text")]
-	switch rapid.IntRange(0, 16).Draw(t, "what") {
+	switch rapid.IntRange(0, 18).Draw(t, "what") {
 	case 0:
 		return add(MessageUser, MessageBody{Item: w.id("m"), Text: text})
 	case 1, 2, 3:
@@ -140,6 +140,20 @@ func (w *world) step(tx *Tx) error {
 		return tx.TrashSession(session)
 	case 15:
 		return tx.RestoreSession(session)
+	case 16:
+		id := w.id("m")
+		if err := add(MessageUser, MessageBody{Item: id, Text: text}); err != nil {
+			return err
+		}
+		if rapid.Bool().Draw(t, "edit") {
+			if err := add(MessageEdited, EditedBody{Item: id, Text: "edited"}); err != nil {
+				return err
+			}
+		}
+		return tx.Rewind(session, id)
+	case 17:
+		now := tx.Now()
+		return tx.CopyItem(session, Item{ID: "original", Session: "other", Kind: ItemAssistant, At: now, Body: json.RawMessage(`{"text":"copied"}`)})
 	default:
 		return add(QueueChanged, QueueBody{Paused: rapid.Bool().Draw(t, "paused")})
 	}

@@ -3,9 +3,11 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/failpoint"
 )
@@ -352,6 +354,41 @@ func (s *Store) Runs(ctx context.Context, session string) (list []Run, err error
 		return nil, fmt.Errorf("list runs of session %s: %w", session, err)
 	}
 	return list, nil
+}
+
+// Queued is a message that waits.
+type Queued struct {
+	Run      string    `json:"run"`
+	Item     string    `json:"item"`
+	Text     string    `json:"text"`
+	Files    []File    `json:"files,omitempty"`
+	QueuedAt time.Time `json:"queued_at"`
+}
+
+// Queue returns the messages of a session that wait, first to go first, and
+// whether they wait for a person. It is ErrNotFound where there is no session.
+func (s *Store) Queue(ctx context.Context, session string) (list []Queued, paused bool, err error) {
+	err = s.view(ctx, func(q *reading) error {
+		err := q.one("SELECT paused FROM sessions WHERE id = ? AND deleted_at = 0", []any{session}, &paused)
+		if err != nil {
+			return err
+		}
+		list, err = queryRead(q, func(r scanner) (w Queued, err error) {
+			var at int64
+			var files []byte
+			if err := r.Scan(&w.Run, &w.Item, &w.Text, &at, &files); err != nil {
+				return w, err
+			}
+			w.QueuedAt = fromMillis(at)
+			return w, json.Unmarshal(files, &w.Files)
+		}, `SELECT r.id, r.item, r.text, r.queued_at, coalesce(i.body -> 'files', 'null') FROM runs r LEFT JOIN items i ON i.id = r.item
+			WHERE r.session = ? AND r.state = 'queued' AND r.state <> 'ended' ORDER BY r.pos, r.queued_at, r.rowid`, session)
+		return err
+	})
+	if err != nil {
+		return nil, false, fmt.Errorf("read queue of session %s: %w", session, err)
+	}
+	return list, paused, nil
 }
 
 // Run returns one run, or ErrNotFound.

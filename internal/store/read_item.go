@@ -19,7 +19,7 @@ type ItemsPage struct {
 	Runs   []Run // those that the items belong to, without their texts
 }
 
-const itemsQuery = "SELECT " + itemColumns + " FROM items WHERE session = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
+const itemsQuery = "SELECT " + itemColumns + " FROM items WHERE session = ? AND seq < ? AND rewound = 0 ORDER BY seq DESC LIMIT ?"
 
 // Items returns the items made before seq before (0: the newest ones). Open
 // items are folded up to exactly the page's cursor and seq.
@@ -49,6 +49,33 @@ func (s *Store) Items(ctx context.Context, session string, before int64, limit i
 		return ItemsPage{}, fmt.Errorf("read items of session %s: %w", session, err)
 	}
 	return p, nil
+}
+
+// ItemsAfter returns closed items made after seq after and up to seq through,
+// oldest first: about 4 MB at most, and at least one where there is one.
+// Nothing tells an end but an empty list.
+func (s *Store) ItemsAfter(ctx context.Context, session string, after, through int64) (list []Item, err error) {
+	err = s.view(ctx, func(q *reading) error {
+		rows, err := q.query("SELECT "+itemColumns+` FROM items
+			WHERE session = ? AND seq > ? AND seq <= ? AND rewound = 0 AND open = 0 ORDER BY seq LIMIT 200`, session, after, through)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for size := 0; size < itemsBytes && rows.Next(); {
+			it, err := scanItem(rows)
+			if err != nil {
+				return err
+			}
+			size += len(it.Body)
+			list = append(list, it)
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read items of session %s: %w", session, err)
+	}
+	return list, nil
 }
 
 func (q *reading) items(session string, before int64, limit int, last int64) (list []Item, more bool, err error) {

@@ -28,14 +28,14 @@ const (
 // is found by, or a session its title.
 func settles(kind Kind) bool {
 	switch kind {
-	case MessageUser, ItemClosed, PlanChanged, NoticeGiven, ApprovalRequested, ToolUpdated, SessionCreated, SessionChanged:
+	case MessageUser, MessageEdited, ItemCopied, ItemClosed, PlanChanged, NoticeGiven, ApprovalRequested, ToolUpdated, SessionCreated, SessionChanged:
 		return true
 	}
 	return false
 }
 
 const searchNext = `SELECT id, sid, session, kind, item FROM events WHERE id > ? AND id <= ? AND kind IN (
-	'message.user', 'item.closed', 'plan', 'notice', 'approval.requested', 'tool.updated', 'session.created', 'session.changed')
+	'message.user', 'message.edited', 'item.copied', 'item.closed', 'plan', 'notice', 'approval.requested', 'tool.updated', 'session.created', 'session.changed')
 	ORDER BY id LIMIT 500`
 
 // settled is an event after which something has to be found anew.
@@ -150,6 +150,7 @@ func wordsOf(it Item, load func(id string) ([]byte, error)) string {
 	switch it.Kind {
 	case ItemUser, ItemAssistant, ItemThought:
 		w.value(body["text"])
+		w.value(body["files"])
 	case ItemNotice:
 		w.value(body["text"])
 		w.value(body["detail"])

@@ -296,7 +296,7 @@ func generate(b *testing.B, s *Store, n int) {
 					tx.w.lastID, r.sid, id, seq[id], tx.now.UnixMilli(), seq[id], string(body)); err != nil {
 					return err
 				}
-				if err := tx.exec("INSERT INTO items ("+itemColumns+") VALUES (?, ?, 'r', 'user', ?, ?, 0, ?)",
+				if err := tx.exec("INSERT INTO items ("+itemColumns+") VALUES (?, ?, 'r', 'user', ?, ?, 0, 0, ?)",
 					fmt.Sprintf("i%d", done), id, seq[id], tx.now.UnixMilli(), string(body)); err != nil {
 					return err
 				}

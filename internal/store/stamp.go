@@ -44,9 +44,10 @@ func (s Session) MarshalJSON() ([]byte, error) {
 	type plain Session
 	return encode(struct {
 		plain
-		CreatedAt stamp `json:"created_at"`
-		LastAt    stamp `json:"last_at"`
-	}{plain(s), stamp(s.CreatedAt), stamp(s.LastAt)})
+		CreatedAt stamp  `json:"created_at"`
+		LastAt    stamp  `json:"last_at"`
+		DeletedAt *stamp `json:"deleted_at,omitempty"`
+	}{plain(s), stamp(s.CreatedAt), stamp(s.LastAt), stampPtr(s.DeletedAt)})
 }
 
 // MarshalJSON implements json.Marshaler.
@@ -85,6 +86,42 @@ func (b ResolvedBody) MarshalJSON() ([]byte, error) {
 		plain
 		AnsweredAt stamp `json:"answered_at"`
 	}{plain(b), stamp(b.AnsweredAt)})
+}
+
+// MarshalJSON implements json.Marshaler.
+func (b CopiedBody) MarshalJSON() ([]byte, error) {
+	type plain CopiedBody
+	return encode(struct {
+		plain
+		At stamp `json:"at"`
+	}{plain(b), stamp(b.At)})
+}
+
+// MarshalJSON implements json.Marshaler.
+func (p Project) MarshalJSON() ([]byte, error) {
+	type plain Project
+	return encode(struct {
+		plain
+		CreatedAt stamp `json:"created_at"`
+	}{plain(p), stamp(p.CreatedAt)})
+}
+
+// MarshalJSON implements json.Marshaler.
+func (h Hit) MarshalJSON() ([]byte, error) {
+	type plain Hit
+	return encode(struct {
+		plain
+		At stamp `json:"at"`
+	}{plain(h), stamp(h.At)})
+}
+
+// MarshalJSON implements json.Marshaler.
+func (q Queued) MarshalJSON() ([]byte, error) {
+	type plain Queued
+	return encode(struct {
+		plain
+		QueuedAt stamp `json:"queued_at"`
+	}{plain(q), stamp(q.QueuedAt)})
 }
 
 var (

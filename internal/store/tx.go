@@ -215,6 +215,9 @@ func (tx *Tx) store(r *row, folded Session, ev Event, change *itemChange, approv
 			return err
 		}
 	}
+	if ev.Kind == Rewound {
+		return tx.applyRewound(ev)
+	}
 	if approve != nil {
 		return approve()
 	}

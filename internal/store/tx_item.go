@@ -21,11 +21,11 @@ type itemChange struct {
 	blobs map[string][]byte
 }
 
-const itemColumns = "id, session, run, kind, seq, at, open, body"
+const itemColumns = "id, session, run, kind, seq, at, open, rewound, body"
 
 func scanItem(row scanner) (it Item, err error) {
 	var at int64
-	err = row.Scan(&it.ID, &it.Session, &it.Run, &it.Kind, &it.Seq, &at, &it.Open, (*[]byte)(&it.Body))
+	err = row.Scan(&it.ID, &it.Session, &it.Run, &it.Kind, &it.Seq, &at, &it.Open, &it.Rewound, (*[]byte)(&it.Body))
 	it.At = fromMillis(at)
 	return it, err
 }
@@ -39,7 +39,7 @@ func (tx *Tx) planItem(ev *Event) (*itemChange, error) {
 	}
 	if id == "" {
 		switch ev.Kind {
-		case MessageUser, TextDelta, ThoughtDelta, ToolStarted, ToolUpdated, PlanChanged, ItemClosed:
+		case MessageUser, MessageEdited, ItemCopied, TextDelta, ThoughtDelta, ToolStarted, ToolUpdated, PlanChanged, ItemClosed:
 			return nil, errors.New("body names no item")
 		}
 		return nil, nil
@@ -106,7 +106,7 @@ func planClosed(c *itemChange, it Item, ev Event, b *blobs) error {
 	switch ev.Kind {
 	case TextDelta, ThoughtDelta:
 		return ErrItemClosed
-	case ToolUpdated, PlanChanged, ApprovalResolved, ItemClosed:
+	case ToolUpdated, PlanChanged, ApprovalResolved, ItemClosed, MessageEdited:
 		if err := fits(it.Kind, ev.Kind); err != nil {
 			return err
 		}
@@ -124,7 +124,7 @@ func planClosed(c *itemChange, it Item, ev Event, b *blobs) error {
 func fits(item string, kind Kind) error {
 	want := map[Kind]string{
 		TextDelta: ItemAssistant, ThoughtDelta: ItemThought, ToolUpdated: ItemTool,
-		PlanChanged: ItemPlan, ApprovalResolved: ItemApproval,
+		PlanChanged: ItemPlan, ApprovalResolved: ItemApproval, MessageEdited: ItemUser,
 	}[kind]
 	if want != "" && want != item {
 		return fmt.Errorf("%s about an item of kind %s", kind, item)
@@ -205,7 +205,7 @@ func (tx *Tx) applyItem(ev Event, c *itemChange) error {
 	switch {
 	case c.made != nil:
 		it := *c.made
-		err := tx.exec("INSERT INTO items ("+itemColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+		err := tx.exec("INSERT INTO items ("+itemColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?)",
 			it.ID, it.Session, it.Run, it.Kind, it.Seq, it.At.UnixMilli(), it.Open, string(it.Body))
 		if err != nil {
 			return err

@@ -135,6 +135,9 @@ func (f *refold) add(ev Event) error {
 	if err := f.addApproval(ev); err != nil {
 		return err
 	}
+	if ev.Kind == Rewound {
+		return f.rewind(ev)
+	}
 	id, err := itemID(ev)
 	if err != nil || id == "" {
 		return err
@@ -157,6 +160,20 @@ func (f *refold) add(ev Event) error {
 	f.items[id] = it
 	delete(f.entries, id)
 	return err
+}
+
+func (f *refold) rewind(ev Event) error {
+	var b RewoundBody
+	if err := json.Unmarshal(ev.Body, &b); err != nil {
+		return err
+	}
+	for id, it := range f.items {
+		if it.Seq >= b.Seq {
+			it.Rewound = true
+			f.items[id] = it
+		}
+	}
+	return nil
 }
 
 func (f *refold) addApproval(ev Event) error {

@@ -1,0 +1,176 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+
+	"github.com/holdfast-dev/holdfast/internal/store"
+)
+
+// copyAt is how many items one transaction copies: others want the writer, too.
+const copyAt = 50
+
+// rewind takes back a message and all after it. The agent's own session knows
+// what was said, so it is given up: the next one is told of what is left.
+func rewind(tx *store.Tx, session, item string, fx *effects) error {
+	if _, running, err := tx.CurrentRun(session); err != nil {
+		return err
+	} else if running {
+		return &Error{Code: CodeSessionBusy, Message: "A run is under way. Stop it first, or wait for its end."}
+	}
+	if queue, err := tx.QueuedRuns(session); err != nil {
+		return err
+	} else if len(queue) > 0 {
+		return &Error{Code: CodeSessionBusy, Message: "Messages wait in the queue. Remove them first."}
+	}
+	if err := closeItems(tx, session, "", "cancelled"); err != nil {
+		return err
+	}
+	err := tx.Rewind(session, item)
+	if errors.Is(err, store.ErrNotFound) {
+		return &Error{Code: CodeNotFound, Message: "There is no such message in this session, or it was taken back already."}
+	}
+	if err != nil {
+		return err
+	}
+	if err := tx.SetAgentSession(session, ""); err != nil {
+		return err
+	}
+	ep, live, err := tx.LiveEpoch(session)
+	if err != nil || !live || ep.State == store.EpochEnding {
+		return err
+	}
+	ep.State = store.EpochEnding
+	if err := tx.PutEpoch(ep); err != nil {
+		return err
+	}
+	fx.wakeUp(session)
+	return appendAgentState(tx, session, "", "ending", "It begins anew, from what is left of the transcript.")
+}
+
+// Rewind takes back the message item and all after it: kept in the log, not
+// shown. It is refused while a run is under way or waits.
+func (m *Manager) Rewind(ctx context.Context, session, item string) (store.Session, error) {
+	err := m.update(func(tx *store.Tx, fx *effects) error {
+		if _, err := present(tx, session); err != nil {
+			return err
+		}
+		return rewind(tx, session, item, fx)
+	})
+	if err != nil {
+		return store.Session{}, err
+	}
+	s, err := m.Store.Session(ctx, session)
+	return s, publicError(err)
+}
+
+// Fork makes a session that begins with what another one has, up to an item. It
+// may be asked for in mid-run: what is not finished is not copied. The copy is
+// in no list before it is whole; one that a kill cut short is removed by the
+// next life. A repeated client id returns the session that it made, and true.
+func (m *Manager) Fork(ctx context.Context, session string, f Fork) (made store.Session, existing bool, err error) {
+	m.copying.Lock()
+	defer m.copying.Unlock()
+	from, err := m.Store.Session(ctx, session)
+	if err != nil {
+		return made, false, publicError(err)
+	}
+	through := from.Seq
+	if f.Item != "" {
+		it, err := m.Store.Item(ctx, f.Item)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return made, false, err
+		}
+		if err != nil || it.Session != session || it.Rewound {
+			return made, false, &Error{Code: CodeNotFound, Message: "There is no such item in this session, or it was taken back."}
+		}
+		through = it.Seq
+	}
+	made, existing, err = m.beginCopy(from, f)
+	if err != nil || existing {
+		return made, existing, err
+	}
+	if err := m.copyItems(ctx, made.ID, session, through); err != nil {
+		_ = m.update(func(tx *store.Tx, _ *effects) error { return tx.DeleteSession(made.ID) }) // else the next life does it
+		return made, false, publicError(err)
+	}
+	err = m.update(func(tx *store.Tx, _ *effects) error { return tx.FinishSession(made.ID) })
+	if err != nil {
+		return made, false, err
+	}
+	made, err = m.Store.Session(ctx, made.ID)
+	return made, false, err
+}
+
+func (m *Manager) beginCopy(from store.Session, f Fork) (made store.Session, existing bool, err error) {
+	title := strings.TrimSpace(f.Title)
+	set := title != ""
+	if !set {
+		title, set = from.Title, from.TitleSet
+	}
+	err = m.update(func(tx *store.Tx, _ *effects) error {
+		if _, err := present(tx, from.ID); err != nil {
+			return err
+		}
+		row := store.Session{
+			ID: newID("s"), Agent: from.Agent, Cwd: from.Cwd, Title: title, TitleSet: set, ClientID: f.ClientID, Building: true,
+			Project: from.Project, Tags: from.Tags, ForkedFrom: &store.Origin{Session: from.ID, Item: f.Item},
+		}
+		var err error
+		made, err = tx.CreateSession(row)
+		if errors.Is(err, store.ErrExists) && made.Building {
+			// Of a copy that did not come to its end: nobody else makes one now.
+			if err := tx.DeleteSession(made.ID); err != nil {
+				return err
+			}
+			made, err = tx.CreateSession(row)
+		}
+		if existing = errors.Is(err, store.ErrExists); !existing {
+			return err
+		}
+		if made.ForkedFrom == nil || *made.ForkedFrom != *row.ForkedFrom {
+			return &Error{Code: CodeSessionConflict, Message: "Another session was made before with this client_id. Give the copy a client_id of its own."}
+		}
+		return nil
+	})
+	return made, existing, err
+}
+
+func (m *Manager) copyItems(ctx context.Context, to, from string, through int64) error {
+	for after := int64(0); ; {
+		items, err := m.Store.ItemsAfter(ctx, from, after, through)
+		if err != nil || len(items) == 0 {
+			return err
+		}
+		after = items[len(items)-1].Seq
+		for len(items) > 0 {
+			n := min(len(items), copyAt)
+			err := m.Store.Update(store.Relaxed, func(tx *store.Tx) error {
+				for _, it := range items[:n] {
+					if pending(it) {
+						continue
+					}
+					if err := tx.CopyItem(to, it); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			items = items[n:]
+		}
+	}
+}
+
+// pending tells whether an item is a question that nobody has answered: it is
+// the original's.
+func pending(it store.Item) bool {
+	var b struct {
+		State string `json:"state"`
+	}
+	return it.Kind == store.ItemApproval && json.Unmarshal(it.Body, &b) == nil && b.State == store.ApprovalPending
+}

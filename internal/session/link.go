@@ -164,6 +164,14 @@ func (l *link) serve(ctx context.Context) (over bool, err error) {
 	var group sync.WaitGroup
 	group.Go(func() { l.receive(ctx, records) })
 	group.Go(func() { l.send(ctx, l.conn.Hello.In.N) })
+	if l.ep.State == store.EpochEnding {
+		// Whoever marked it so has told a worker of another life, perhaps in vain.
+		group.Go(func() {
+			if l.m.pass(ctx) {
+				l.m.wake(l.w.session)
+			}
+		})
+	}
 	defer func() {
 		cancel()
 		_ = l.conn.Close()

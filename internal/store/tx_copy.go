@@ -46,8 +46,30 @@ func (tx *Tx) CopyItem(session string, from Item) error {
 			return fmt.Errorf("copy outputs of item %s: %w", from.ID, err)
 		}
 	}
-	_, err := tx.Append(session, "", ItemCopied, CopiedBody{Item: id, Kind: from.Kind, At: from.At, Body: json.RawMessage(body)})
+	own, err := ownBody(id, json.RawMessage(body))
+	if err != nil {
+		return fmt.Errorf("copy item %s: %w", from.ID, err)
+	}
+	_, err = tx.Append(session, "", ItemCopied, CopiedBody{Item: id, Kind: from.Kind, At: from.At, Body: own})
 	return err
+}
+
+// ownBody is a body that names the copy where it named the original. The
+// client's id is that of the original's message.
+func ownBody(id string, body json.RawMessage) (json.RawMessage, error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(body, &fields); err != nil {
+		return nil, err
+	}
+	if fields["item"] == nil {
+		return body, nil
+	}
+	delete(fields, "client_id")
+	var err error
+	if fields["item"], err = encode(id); err != nil {
+		return nil, err
+	}
+	return encode(fields)
 }
 
 // FinishSession makes a session that was begun with Building one like any

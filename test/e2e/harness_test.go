@@ -487,6 +487,7 @@ type item struct {
 	Seq           int64
 	Open          bool
 	Body          struct {
+		Item    string
 		Text    string
 		Title   string
 		Status  string

@@ -216,8 +216,14 @@ func TestRewindAndFork(t *testing.T) {
 
 	run := w.send(fork.ID, "say go on")
 	w.ended(fork.ID, run.Run)
-	if n := len(w.items(fork.ID)); n < 5 {
-		t.Errorf("the copy has %d items", n)
+	copied := w.items(fork.ID)
+	if len(copied) < 5 {
+		t.Errorf("the copy has %d items", len(copied))
+	}
+	for _, it := range copied {
+		if it.Kind == "user" && it.Body.Item != it.ID {
+			t.Errorf("the message %s calls itself %s", it.ID, it.Body.Item)
+		}
 	}
 	prompts = w.heard("say go on")
 	if len(prompts) != 1 || !strings.Contains(prompts[0], "the first answer") || !strings.Contains(prompts[0], "say the second answer") || strings.Contains(prompts[0], "edited") {

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/google/renameio/v2"
+	"github.com/google/renameio/v2/maybe"
 
 	"github.com/holdfast-dev/holdfast/internal/acp"
 	"github.com/holdfast-dev/holdfast/internal/store"
@@ -74,7 +74,7 @@ func (m *Manager) putFiles(ctx context.Context, ids []string) error {
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return fmt.Errorf("write attachment: %w", err)
 		}
-		if err := renameio.WriteFile(path, a.Data, 0o600); err != nil {
+		if err := maybe.WriteFile(path, a.Data, 0o600); err != nil {
 			return fmt.Errorf("write attachment: %w", err)
 		}
 	}

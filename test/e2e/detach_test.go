@@ -191,7 +191,8 @@ func TestUpEndsWithItsTerminal(t *testing.T) {
 		t.Skipf("no terminal without script: %v", err)
 	}
 	w := detachedWorld(t)
-	line := fmt.Sprintf("exec '%s' up --skip-agent-install --no-browser --addr 127.0.0.1:0 --home '%s'", bins.host, w.home)
+	// Under nohup the host would rightly stay.
+	line := fmt.Sprintf("exec env --default-signal=HUP '%s' up --skip-agent-install --no-browser --addr 127.0.0.1:0 --home '%s'", bins.host, w.home)
 	cmd := exec.Command("script", "-qec", line, "/dev/null")
 	cmd.Env, cmd.Stdout, cmd.Stderr = w.environ(), w.out, w.out
 	if err := cmd.Start(); err != nil {

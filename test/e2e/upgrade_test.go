@@ -150,7 +150,7 @@ func TestUpgradeFails(t *testing.T) {
 		"its probe does not pass": {"trial_ms:=1500", "trial.probe=sleep2500@1"},
 		"it cannot serve":         {"trial_ms:=1500", "host.open=sleep60000@1"},
 		// The old version cannot write to what the new one made of the database.
-		"after a migration": {"trial_ms:=1500", "trial.probe=sleep2500@1", "next_schema:=CREATE TABLE future (x TEXT) STRICT", "writer_min:=2"},
+		"after a migration": {"trial_ms:=1500", "trial.probe=sleep2500@1", "next_schema:=CREATE TABLE future (x TEXT) STRICT", "writer_min:=999"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -197,7 +197,7 @@ func TestUpgradeFails(t *testing.T) {
 func TestUpgradeDies(t *testing.T) {
 	long(t)
 	t.Parallel()
-	w, from := upgradeWorld(t, "trial.begin=kill@1", "next_schema:=CREATE TABLE future (x TEXT) STRICT", "writer_min:=2")
+	w, from := upgradeWorld(t, "trial.begin=kill@1", "next_schema:=CREATE TABLE future (x TEXT) STRICT", "writer_min:=999")
 	w.start()
 	version := w.status()["version"]
 	s := w.newSession()

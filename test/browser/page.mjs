@@ -253,6 +253,8 @@ export class Person {
   async axe() {
     await this.page.evaluate(axe);
     return this.page.evaluate(async () => {
+      // A colour on its way to another is neither.
+      await Promise.all(document.getAnimations().filter((each) => each.effect.getComputedTiming().endTime < Infinity).map((each) => each.finished));
       const { violations } = await globalThis.axe.run(document, { resultTypes: ['violations'] });
       return violations.flatMap((v) => v.nodes.map((node) => `${v.id}: ${node.target.join(' ')} ${node.any[0]?.message ?? ''}`));
     });

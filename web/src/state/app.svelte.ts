@@ -323,7 +323,11 @@ export class App {
       this.session = null;
     }
     if (id && !this.session) {
-      const session = new OpenSession(id, (problem) => this.failed('', problem));
+      const session = new OpenSession(
+        id,
+        (problem) => this.failed('', problem),
+        (clientIds) => this.outbox.arrived(clientIds),
+      );
       this.session = session;
       // Before the list is here, load() starts the stream and reads the snapshot.
       if (this.rowsLoaded) {

@@ -56,6 +56,8 @@ export class OpenSession {
   constructor(
     readonly id: string,
     private readonly onError: (problem: Problem) => void,
+    /** The client ids of the messages that a snapshot holds: what was sent before the stream followed is in no event. */
+    private readonly onMessages: (clientIds: string[]) => void,
   ) {
     this.view = emptyView(id);
     this.path = `/api/v1/sessions/${encodeURIComponent(id)}`;
@@ -79,6 +81,7 @@ export class OpenSession {
       this.problem = null;
       this.loaded = true;
       this.loading = null;
+      this.onMessages(page.items.flatMap((item) => (item.kind === 'user' && item.body.client_id) || []));
       this.apply(this.early);
       void this.recall(page.seq);
     } catch (error) {

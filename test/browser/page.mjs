@@ -213,10 +213,14 @@ export class Person {
     else await this.composer.press('Enter');
   }
 
-  /** The run is over and the composer sends again. */
+  /** What was sent is in the log, its run is over, and the composer sends again. */
   async finished() {
-    await this.page.getByRole('button', { name: 'Send', exact: true }).waitFor();
-    await this.page.locator('.say.open').waitFor({ state: 'detached' });
+    // Looked at as one: between two looks a message that was on its way may have become a run.
+    await this.page.waitForFunction(() => {
+      const sends = [...document.querySelectorAll('button')].some((each) => each.checkVisibility() && (each.ariaLabel ?? each.textContent).trim() === 'Send');
+      const busy = '.you:not(.rowbox *), .say.open, .head .meta .live, .head .meta .wait';
+      return sends && document.querySelector('.rowbox') && !document.querySelector(busy);
+    });
   }
 
   /** What the agent says, as the page shows it. */

@@ -16,13 +16,14 @@ const rounds = (from, n) => Array.from({ length: n }, (_, i) => round(from + i))
 /** A session of so many messages with so many rounds each, made without a page. */
 async function long(world, messages, each) {
   const { id } = await world.call('POST', '/api/v1/sessions', { agent: 'script', cwd: world.work });
+  // One after the other, as a person does: each stands where it was said.
   for (let i = 0; i < messages; i++) {
     await world.call('POST', `/api/v1/sessions/${id}/messages`, { text: rounds(i * each, each), client_id: `seed-${i}` });
+    await until('the run is over', async () => {
+      const session = await world.session(id);
+      return !session.run && session.queued === 0 && session.state === 'idle';
+    }, 120_000);
   }
-  await until('the session is made', async () => {
-    const session = await world.session(id);
-    return !session.run && session.queued === 0 && session.state === 'idle';
-  }, 120_000);
   return id;
 }
 

@@ -195,7 +195,7 @@ func (c *stopCmd) Run(ctx context.Context, a *app) (err error) {
 			return err
 		}
 		// A supervisor that was killed has left its host behind and knows nothing of it.
-		if left, held, err := doctor.Look(cfg.Home); err != nil || !held || left.PID != s.PID {
+		if !holds(cfg.Home, s.PID) {
 			return nil
 		}
 		a.notef("The supervisor does not hold this host any more (pid %d); it is stopped without it.\n", s.PID)
@@ -207,7 +207,8 @@ func (c *stopCmd) Run(ctx context.Context, a *app) (err error) {
 	}
 	for {
 		other, err := dial(ctx, cfg)
-		if errors.Is(err, errNoHost) {
+		// It closes its socket first, and who starts another one at once needs its lock.
+		if errors.Is(err, errNoHost) && !holds(cfg.Home, s.PID) {
 			a.notef("Stopped.\n")
 			return nil
 		}
@@ -215,9 +216,15 @@ func (c *stopCmd) Run(ctx context.Context, a *app) (err error) {
 			_ = other.close()
 		}
 		if !pause(ctx, 20*time.Millisecond) {
-			return failf("the host was asked to stop and still listens after %s", limit)
+			return failf("the host was asked to stop and is still there after %s (pid %d)", limit, s.PID)
 		}
 	}
+}
+
+// holds tells whether the process is the host of the state folder.
+func holds(home string, pid int) bool {
+	h, held, err := doctor.Look(home)
+	return err == nil && held && h.PID == pid
 }
 
 // ask has the supervisor stop the host, after the host has ended its agents

@@ -34,7 +34,7 @@ const (
 
 	// touchEvery is how stale a credential's last use may be: a write for each
 	// request would make reading as dear as writing.
-	touchEvery = time.Hour
+	touchEvery = 5 * time.Minute
 )
 
 // ErrDenied is returned for a secret that is unknown, expired or already used.
@@ -49,6 +49,7 @@ type Store interface {
 	AddCredential(ctx context.Context, c store.Credential) (store.Credential, error)
 	CredentialByHash(ctx context.Context, kind string, hash []byte) (store.Credential, error)
 	Credentials(ctx context.Context, kind string) ([]store.Credential, error)
+	RenameCredential(ctx context.Context, id, name string) error
 	RemoveCredential(ctx context.Context, id string) error
 	TakeLink(ctx context.Context, hash []byte) (store.Credential, error)
 	TouchCredential(ctx context.Context, c store.Credential) error
@@ -180,14 +181,47 @@ func (s *Service) Remove(ctx context.Context, id string) error {
 	return err
 }
 
-const tokenPrefix = "hf_" // so that scanners for leaked secrets can know one
+// Rename gives a browser or a token another name.
+func (s *Service) Rename(ctx context.Context, id, name string) error {
+	err := s.store.RenameCredential(ctx, id, clip(name, maxName))
+	if errors.Is(err, store.ErrNotFound) {
+		return ErrNotFound
+	}
+	return err
+}
+
+// RemoveBrowsers logs every browser out but one, and says which they were. One
+// that is gone already is not among them.
+func (s *Service) RemoveBrowsers(ctx context.Context, keep string) (removed []string, err error) {
+	cookies, err := s.store.Credentials(ctx, KindCookie)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range cookies {
+		if c.ID == keep {
+			continue
+		}
+		switch err := s.store.RemoveCredential(ctx, c.ID); {
+		case err == nil:
+			removed = append(removed, c.ID)
+		case !errors.Is(err, store.ErrNotFound):
+			return removed, err
+		}
+	}
+	return removed, nil
+}
+
+const (
+	tokenPrefix = "hf_" // so that scanners for leaked secrets can know one
+	maxName     = 200   // bytes
+)
 
 func (s *Service) create(ctx context.Context, kind, prefix, name, userAgent string, expires time.Time) (string, error) {
 	secret := newSecret(prefix)
 	now := s.now()
 	_, err := s.store.AddCredential(ctx, store.Credential{
 		Kind:      kind,
-		Name:      clip(name, 200),
+		Name:      clip(name, maxName),
 		Hash:      hash(secret),
 		CreatedAt: now,
 		LastUsed:  now,

@@ -178,7 +178,7 @@ func (c *core) server(addr string) (*httpapi.Server, error) {
 		secret = c.cert.Config()
 	}
 	server, err := httpapi.New(httpapi.Config{
-		Push: asPush(c.push), TLS: secret, Proxies: c.cfg.HTTP.TrustedProxies, BasePath: c.cfg.HTTP.BasePath,
+		Push: asPush(c.push), TLS: secret, Proxies: c.cfg.HTTP.TrustedProxies, BasePath: c.cfg.HTTP.BasePath, Public: c.cfg.HTTP.PublicURL, Addr: addr,
 		Sessions: c.sessions, Store: c.store, Access: c.access, Hosts: hosts, Files: web.Files(), Version: Version,
 		Home: c.userHome, Log: c.log, CookieName: cookieName(addr), Health: func() httpapi.Health { return worst(c.watchers...) }, Held: c.sessions.Held,
 		Safe: c.safe.text, Machine: c, ProbeKey: c.probeKey,

@@ -215,6 +215,15 @@ func control() http.Handler {
 		w.WriteHeader(http.StatusNotFound)
 		_ = json.NewEncoder(w).Encode(problem{Detail: "there is no login of that id", Code: "not_found"})
 	})
+	mux.HandleFunc("PATCH /api/v1/devices/{id}", func(w http.ResponseWriter, r *http.Request) {
+		var in struct{ Name string }
+		if json.NewDecoder(r.Body).Decode(&in) != nil || in.Name != "Pixel 9" || r.PathValue("id") != "t1" {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
+	mux.HandleFunc("DELETE /api/v1/devices", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]int{"removed": 3}) })
 	mux.HandleFunc("POST /control/password", func(w http.ResponseWriter, r *http.Request) {
 		var in struct{ Password string }
 		_ = json.NewDecoder(r.Body).Decode(&in)
@@ -251,6 +260,20 @@ func TestLogins(t *testing.T) {
 			}
 			if code, out, _ := b.run("token", "list"); code != 0 || !strings.Contains(out, "t1") || strings.Contains(out, "\x1b") {
 				t.Errorf("token list: %d %q", code, out)
+			}
+			if code, out, said := b.run("link", "--name", "phone", "--qr"); code != 0 || out != "http://127.0.0.1:1/#login=phone\n" || strings.Count(said, "█") < 100 || strings.Contains(said, "\x1b") {
+				t.Errorf("link --qr: %d %q %q", code, out, said)
+			}
+			if code, _, problem := b.run("token", "rename", "t1", "Pixel 9"); code != 0 {
+				t.Errorf("token rename: %d %q", code, problem)
+			}
+			if code, _, said := b.run("token", "revoke", "--browsers"); code != 0 || !strings.Contains(said, "3") {
+				t.Errorf("token revoke --browsers: %d %q", code, said)
+			}
+			for _, args := range [][]string{{"token", "revoke"}, {"token", "revoke", "t1", "--browsers"}} {
+				if code, _, problem := b.run(args...); code != ExitUsage || !strings.Contains(problem, "--browsers") {
+					t.Errorf("%v: %d %q", args, code, problem)
+				}
 			}
 			if code, _, _ := b.run("token", "revoke", "t1"); code != 0 {
 				t.Errorf("token revoke: %d", code)

@@ -18,6 +18,7 @@ import (
 
 type linkCmd struct {
 	Name string `help:"What the browser will be called in the list of logins."`
+	QR   bool   `name:"qr" help:"Also draw it as a QR code for a phone's camera."`
 }
 
 // Help is shown after the flags.
@@ -26,7 +27,7 @@ func (linkCmd) Help() string {
 
 Examples:
   holdfast link
-  holdfast link --name phone`
+  holdfast link --name phone --qr`
 }
 
 // Run prints a link.
@@ -45,6 +46,13 @@ func (c *linkCmd) Run(ctx context.Context, a *app) (err error) {
 		return err
 	}
 	a.printf("%s\n", out.URL)
+	if c.QR {
+		code, err := terminalQR(out.URL, isTerminal(a.Err))
+		if err != nil {
+			return failf("draw the QR code: %w", err)
+		}
+		a.notef("\n%s\n", code)
+	}
 	if out.Local != "" {
 		a.notef("On this machine also: %s\n", out.Local)
 	}
@@ -55,7 +63,8 @@ func (c *linkCmd) Run(ctx context.Context, a *app) (err error) {
 type tokenCmd struct {
 	Create tokenCreateCmd `cmd:"" help:"Make a token and print it, once."`
 	List   tokenListCmd   `cmd:"" help:"List the logins that there are."`
-	Revoke tokenRevokeCmd `cmd:"" help:"Revoke a login."`
+	Rename tokenRenameCmd `cmd:"" help:"Give a login another name."`
+	Revoke tokenRevokeCmd `cmd:"" help:"Revoke a login, or those of all browsers."`
 }
 
 type tokenCreateCmd struct {
@@ -136,17 +145,46 @@ func (c *tokenListCmd) Run(ctx context.Context, a *app) (err error) {
 	return w.Flush()
 }
 
-type tokenRevokeCmd struct {
-	ID string `arg:"" help:"As in: holdfast token list."`
+type tokenRenameCmd struct {
+	ID   string `arg:"" help:"As in: holdfast token list."`
+	Name string `arg:"" help:"The new name."`
 }
 
-// Run revokes a login.
-func (c *tokenRevokeCmd) Run(ctx context.Context, a *app) (err error) {
+// Run renames a login.
+func (c *tokenRenameCmd) Run(ctx context.Context, a *app) (err error) {
 	h, err := a.connectOrOpen(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, h.close()) }()
+	return h.call(ctx, http.MethodPatch, "/api/v1/devices/"+url.PathEscape(c.ID), map[string]string{"name": c.Name}, nil)
+}
+
+type tokenRevokeCmd struct {
+	ID       string `arg:"" optional:"" help:"As in: holdfast token list."`
+	Browsers bool   `help:"Log every browser out; tokens stay."`
+}
+
+// Run revokes logins.
+func (c *tokenRevokeCmd) Run(ctx context.Context, a *app) (err error) {
+	if (c.ID == "") != c.Browsers {
+		return &Error{Code: ExitUsage, Msg: "name one login (holdfast token revoke ID), or --browsers for those of all browsers"}
+	}
+	h, err := a.connectOrOpen(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, h.close()) }()
+	if c.Browsers {
+		var out struct {
+			Removed int `json:"removed"`
+		}
+		if err := h.call(ctx, http.MethodDelete, "/api/v1/devices", nil, &out); err != nil {
+			return err
+		}
+		a.notef("Logged out: %d.\n", out.Removed)
+		return nil
+	}
 	if err := h.call(ctx, http.MethodDelete, "/control/tokens/"+url.PathEscape(c.ID), nil, nil); err != nil {
 		return err
 	}

@@ -64,6 +64,7 @@ func (s *Server) routes() http.Handler {
 	s.folderRoutes(api)
 	s.attachmentRoutes(api)
 	s.loginRoutes(api)
+	s.deviceRoutes(api)
 	s.pushRoutes(api)
 	s.ledgerRoute(api)
 

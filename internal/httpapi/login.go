@@ -43,29 +43,12 @@ type Me struct {
 	Host     string `json:"host" doc:"The machine's name"`
 	Home     string `json:"home"`
 	Password bool   `json:"password" doc:"A password is set"`
+	Page     string `json:"page" doc:"Which page the host has; a page that says another in its meta element holdfast-page is of another version"`
 	SafeMode string `json:"safe_mode,omitempty" doc:"Why no agent is started or resumed; POST /api/v1/host/resume ends that"`
 }
 
 type meOutput struct {
 	Body Me
-}
-
-// Device is a browser that is logged in, or a token.
-type Device struct {
-	ID        string     `json:"id"`
-	Kind      string     `json:"kind" enum:"cookie,token"`
-	Name      string     `json:"name"`
-	UserAgent string     `json:"user_agent,omitempty"`
-	CreatedAt time.Time  `json:"created_at"`
-	LastUsed  time.Time  `json:"last_used" doc:"To the hour"`
-	ExpiresAt *time.Time `json:"expires_at,omitempty"`
-	Current   bool       `json:"current" doc:"The one that asks"`
-}
-
-type devicesOutput struct {
-	Body struct {
-		Devices []Device `json:"devices" nullable:"false"`
-	}
 }
 
 type logoutOutput struct {
@@ -105,9 +88,7 @@ func (s *Server) loginRoutes(api huma.API) {
 		if err := s.cfg.Access.Remove(context.WithoutCancel(ctx), id.ID); err != nil && !errors.Is(err, access.ErrNotFound) {
 			return nil, err
 		}
-		if s.cfg.Push != nil {
-			s.cfg.Push.Forget(id.ID)
-		}
+		s.ended(id.ID)
 		c := s.cookie(requestOf(ctx), "")
 		c.MaxAge = -1
 		return &logoutOutput{SetCookie: c}, nil
@@ -118,22 +99,7 @@ func (s *Server) loginRoutes(api huma.API) {
 			return nil, err
 		}
 		id := identityOf(ctx)
-		return &meOutput{Body: Me{ID: id.ID, Kind: id.Kind, Name: id.Name, Version: s.cfg.Version, Host: machineName(), Home: s.cfg.Home, Password: has, SafeMode: s.safe()}}, nil
-	})
-	register(s, api, operation("list-devices", http.MethodGet, "/api/v1/devices", "access", "Browsers and tokens that are logged in"),
-		func(ctx context.Context, _ *struct{}) (*devicesOutput, error) {
-			devices, err := s.devices(ctx)
-			if err != nil {
-				return nil, err
-			}
-			out := &devicesOutput{}
-			out.Body.Devices = devices
-			return out, nil
-		})
-	remove := operation("remove-device", http.MethodDelete, "/api/v1/devices/{id}", "access", "Log a browser or a token out")
-	remove.DefaultStatus = http.StatusNoContent
-	register(s, api, remove, func(ctx context.Context, in *idInput) (*struct{}, error) {
-		return nil, s.removeDevice(ctx, in.ID)
+		return &meOutput{Body: Me{ID: id.ID, Kind: id.Kind, Name: id.Name, Version: s.cfg.Version, Host: machineName(), Home: s.cfg.Home, Password: has, Page: s.page.version(), SafeMode: s.safe()}}, nil
 	})
 }
 
@@ -142,7 +108,7 @@ func (s *Server) login(ctx context.Context, attempt func(userAgent string) (stri
 	r := requestOf(ctx)
 	secret, err := attempt(r.UserAgent())
 	if errors.Is(err, access.ErrDenied) {
-		s.log.Warn("login refused", "from", r.RemoteAddr)
+		s.log.Warn("login refused", "from", r.RemoteAddr, "err", err)
 		return nil, newProblem(codeLoginDenied, denied)
 	}
 	if err != nil {
@@ -176,32 +142,6 @@ func (s *Server) cookie(r *http.Request, value string) http.Cookie {
 // cookieMaxAge is longer than a login lives without use, because the login's
 // end moves with its use and the cookie's does not.
 const cookieMaxAge = 400 * 24 * time.Hour
-
-func (s *Server) devices(ctx context.Context) ([]Device, error) {
-	list, err := s.cfg.Access.List(ctx)
-	if err != nil {
-		return nil, err
-	}
-	devices := make([]Device, len(list))
-	for i, c := range list {
-		devices[i] = Device{ID: c.ID, Kind: c.Kind, Name: c.Name, UserAgent: c.UserAgent, CreatedAt: c.CreatedAt, LastUsed: c.LastUsed, Current: c.ID == identityOf(ctx).ID}
-		if end := access.Expires(c); !end.IsZero() {
-			devices[i].ExpiresAt = &end
-		}
-	}
-	return devices, nil
-}
-
-func (s *Server) removeDevice(ctx context.Context, id string) error {
-	err := s.cfg.Access.Remove(context.WithoutCancel(ctx), id)
-	if err == nil && s.cfg.Push != nil {
-		s.cfg.Push.Forget(id)
-	}
-	if errors.Is(err, access.ErrNotFound) {
-		return newProblem(session.CodeNotFound, fmt.Sprintf("there is no device or token %.100q; it may have been removed already", id))
-	}
-	return err
-}
 
 // machineName is how a person knows the machine, without its domain.
 func machineName() string {

@@ -103,7 +103,7 @@ func (p *page) load(name string) (*asset, error) {
 		return nil, err
 	}
 	if name == "index.html" {
-		body = placed(body, p.base)
+		body = placed(body, p.base, pageVersion(body))
 	}
 	sum := sha256.Sum256(body)
 	a := &asset{kind: contentType(name), etag: hex.EncodeToString(sum[:10]), body: body}
@@ -118,12 +118,30 @@ func (p *page) load(name string) (*asset, error) {
 	return a, nil
 }
 
-// placed puts the base path into the page. The build names its files relative
-// to itself (./assets/…), which holds for one depth of address only; and the
-// page's own script reads the path from the meta element.
-func placed(body []byte, base string) []byte {
+// placed puts into the page where it lies and which one it is. The build names
+// its files relative to itself (./assets/…), which holds for one depth of
+// address only; the page's own script reads the rest from the meta elements.
+func placed(body []byte, base, version string) []byte {
 	body = bytes.ReplaceAll(body, []byte(`="./`), []byte(`="`+base+`/`))
-	return bytes.Replace(body, []byte(`<meta name="holdfast-base" content=""`), []byte(`<meta name="holdfast-base" content="`+base+`"`), 1)
+	for name, value := range map[string]string{"holdfast-base": base, "holdfast-page": version} {
+		body = bytes.Replace(body, []byte(`<meta name="`+name+`" content=""`), []byte(`<meta name="`+name+`" content="`+value+`"`), 1)
+	}
+	return body
+}
+
+// version names the page that this host has: whatever is built anew, the names
+// of the files in index.html change with it.
+func (p *page) version() string {
+	body, err := fs.ReadFile(p.files, "index.html")
+	if err != nil {
+		return ""
+	}
+	return pageVersion(body)
+}
+
+func pageVersion(index []byte) string {
+	sum := sha256.Sum256(index)
+	return hex.EncodeToString(sum[:6])
 }
 
 // contentType does not ask the system, whose table differs from one to another.

@@ -69,6 +69,8 @@ type Config struct {
 
 	Proxies  access.Proxies // whose word is taken for who asks
 	BasePath string         // below which a browser sees the page; "" or "/holdfast"
+	Public   string         // URL by which a browser elsewhere finds the page; "" where nobody said
+	Addr     string         // that the public listener is bound to
 	TLS      *tls.Config    // of public listeners; nil: plain HTTP
 
 	// CookieName tells the cookies of hosts apart that share a name on
@@ -218,7 +220,7 @@ func (s *Server) Serve(ctx context.Context, ln *handoff.Listener) error {
 	return s.serve(ctx, ln, s.public, s.cfg.TLS)
 }
 
-// Nudge has every stream write a heartbeat at once.
+// Nudge has every stream look at its login and write a heartbeat, at once.
 func (s *Server) Nudge() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

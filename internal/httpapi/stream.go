@@ -160,6 +160,18 @@ func (t *stream) catchUp() (<-chan struct{}, error) {
 		if s.life.Err() != nil {
 			return nil, nil
 		}
+		now := time.Now()
+		if t.nudged.Err() != nil {
+			t.nudged = *s.nudged.Load()
+			t.beat = time.Time{}  // now: a connection that died in the machine's sleep shows when it is written to
+			t.check = time.Time{} // and a login may have ended
+		}
+		if now.After(t.check) {
+			if !t.stillLoggedIn() {
+				return nil, errCut
+			}
+			t.check = now.Add(s.cfg.Heartbeat)
+		}
 		events, more, err := t.log.Take(t.r.Context())
 		switch {
 		case t.r.Context().Err() != nil:
@@ -176,17 +188,6 @@ func (t *stream) catchUp() (<-chan struct{}, error) {
 					return nil, err
 				}
 			}
-		}
-		now := time.Now()
-		if now.After(t.check) {
-			if !t.stillLoggedIn() {
-				return nil, errCut
-			}
-			t.check = now.Add(s.cfg.Heartbeat)
-		}
-		if t.nudged.Err() != nil {
-			t.nudged = *s.nudged.Load()
-			t.beat = time.Time{} // now: a connection that died in the machine's sleep shows when it is written to
 		}
 		if len(t.buf) == 0 && len(events) == 0 && !now.Before(t.beat) {
 			t.ping()

@@ -82,6 +82,21 @@ func (s *Store) Credentials(ctx context.Context, kind string) (list []Credential
 	return list, nil
 }
 
+// RenameCredential gives one another name, or returns ErrNotFound.
+func (s *Store) RenameCredential(_ context.Context, id, name string) error {
+	err := s.Update(Durable, func(tx *Tx) error {
+		n, err := tx.w.execN("UPDATE credentials SET name = ? WHERE id = ?", name, id)
+		if err == nil && n == 0 {
+			return ErrNotFound
+		}
+		return tx.check(err)
+	})
+	if err != nil {
+		return fmt.Errorf("rename credential %s: %w", id, err)
+	}
+	return nil
+}
+
 // RemoveCredential removes one with what it owns, or returns ErrNotFound.
 func (s *Store) RemoveCredential(_ context.Context, id string) error {
 	err := s.Update(Durable, func(tx *Tx) error {

@@ -18,9 +18,9 @@ export const phone = {
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 /** Starts a browser. */
-export function launch() {
+export function launch(executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium') {
   return chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    executablePath,
     args: [
       '--headless',
       '--no-sandbox',
@@ -97,12 +97,13 @@ export class Person {
 
   /**
    * Comes with a fresh profile and an empty tab, logged in unless link is false. Other options are those of a
-   * playwright context, such as colorScheme.
+   * playwright context, such as colorScheme. The page has its service worker where serviceWorkers is 'allow': it would
+   * read all files of the page once more in every case.
    */
   static async arrive(browser, world, size, options = {}) {
     const person = new Person();
     const { link = true, ...context } = options;
-    Object.assign(person, { world, size, context: await browser.newContext({ ...size.options, ...context }) });
+    Object.assign(person, { world, size, context: await browser.newContext({ serviceWorkers: 'block', ...size.options, ...context }) });
     // What the page does with a link is login.test.mjs's; here it would cost every case one more page.
     if (link) await person.redeem(await world.link());
     await person.tab();

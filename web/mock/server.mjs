@@ -18,7 +18,7 @@ const state = args.includes('--state') ? args[args.indexOf('--state') + 1] : 'ok
 let loggedIn = !args.includes('--out');
 
 const CSP =
-  "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+  "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; manifest-src 'self'; worker-src 'self'; base-uri 'none'; frame-ancestors 'none'";
 const HOME = '/home/ada';
 
 const agents = [
@@ -30,6 +30,11 @@ const agents = [
   { id: 'gemini', name: 'Gemini', version: '', path: '', ready: false, reason: 'Not found. Install it with npm, then reload.' },
   { id: 'goose', name: 'Goose', version: '', path: '', ready: false, reason: 'Not found. See its own page for an installer.' },
 ];
+
+// Of https://mini.example.ts.net/#link=letmein, a row each.
+const QR = '1fcb227f,1052f241,174b405d,1745635d,1753ee5d,1048e641,1fd5557f,ff900,1547bb12,a0490e9,1ff708b7,1c92fbf2,11daa9cb,188609c9,4941cb,1b86cf1a,1cdabbcb,8981d4d,12db9133,a2a9aba,15db7df0,1d1117,1fc38b5b,10442d18,17543df0,17471837,1757de39,104eff82,1fda3be3'
+  .split(',')
+  .map((row) => parseInt(row, 16).toString(2).padStart(29, '0'));
 
 // The log
 
@@ -456,7 +461,11 @@ const routes = [
     { id: 'd1', kind: 'cookie', name: 'MacBook, Firefox', last_used: new Date().toISOString(), current: true },
     { id: 'd2', kind: 'cookie', name: 'Pixel 9, Chrome', last_used: new Date(Date.now() - 3 * HOUR).toISOString(), current: false },
   ] }]],
-  ['DELETE', /^\/api\/v1\/devices\/([^/]+)$/, () => [204]],
+  ['PATCH', /^\/api\/v1\/devices\/([^/]+)$/, () => [204]],
+  ['DELETE', /^\/api\/v1\/devices(?:\/([^/]+))?$/, () => [204]],
+  ['POST', /^\/api\/v1\/links$/, () => [201, { url: 'https://mini.example.ts.net/#link=letmein', elsewhere: true, expires_at: new Date(Date.now() + 600_000).toISOString(), qr: QR }]],
+  ['GET', /^\/api\/v1\/push$/, () => [200, { public_key: '', subscribed: false, level: 'none', sessions: {} }]],
+  ['POST', /^\/api\/v1\/presence$/, () => [204]],
   ['PATCH', /^\/api\/v1\/sessions\/([^/]+)$/, (m, q, body) => {
     const s = sessions.get(m[1]);
     s.title = body.title;
@@ -575,7 +584,7 @@ function openStream(request, response, query) {
   });
 }
 
-const TYPES = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.woff2': 'font/woff2', '.txt': 'text/plain' };
+const TYPES = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.woff2': 'font/woff2', '.webmanifest': 'application/manifest+json', '.png': 'image/png', '.txt': 'text/plain' };
 
 async function file(path, response) {
   const name = normalize(path).replace(/^\/+/, '');

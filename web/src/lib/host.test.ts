@@ -70,6 +70,11 @@ describe('the worst', () => {
     expect(of({ health: health('degraded', 'too many goroutines', 'the disk is slow') })).toMatchObject({ kind: 'disk', text: 'The disk is slow.' });
     expect(of({ health: health('degraded', 'a leak', 'another', 'a third') })).toMatchObject({ kind: 'degraded', text: 'A leak. And 2 more problems.' });
   });
+  it('is an old page only where nothing is wrong', () => {
+    expect(of({ older: true, health: health('ok') })).toEqual({ kind: 'older' });
+    expect(of({ older: true, health: health('degraded', 'a leak') })?.kind).toBe('degraded');
+    expect(of({ older: true, away: true })?.kind).toBe('away');
+  });
   it('is red where the disk refuses', () => {
     expect(of({ health: health('degraded', 'the disk is nearly full: the host is read-only') })).toMatchObject({ tone: 'bad' });
   });

@@ -196,16 +196,17 @@ export function headline(health: Health, since: string, now: number, safe: boole
 /** The one banner: the worst of what there is to say, or null. */
 export type Bad =
   | { kind: 'away' }
+  | { kind: 'older' }
   | { kind: 'failing' | 'safe' | 'disk' | 'degraded'; tone: 'wait' | 'bad'; title: string; text: string };
 
-export function worst(state: { away: boolean; health: Health | null; safe: string; host: string }): Bad | null {
-  const { away, health, safe, host } = state;
+export function worst(state: { away: boolean; health: Health | null; safe: string; host: string; older?: boolean }): Bad | null {
+  const { away, health, safe, host, older } = state;
   if (away) return { kind: 'away' };
   const problems = (health?.problems ?? []).map(sentence);
   const told = problems.length > 1 ? t.host.worst.more(problems[0]!, problems.length - 1) : (problems[0] ?? '');
   if (health?.status === 'failing') return { kind: 'failing', tone: 'bad', title: t.host.worst.failing(host), text: told };
   if (safe) return { kind: 'safe', tone: 'wait', title: t.host.worst.safe, text: sentence(safe) };
-  if (health?.status !== 'degraded') return null;
+  if (health?.status !== 'degraded') return older ? { kind: 'older' } : null;
   const disk = problems.find((text) => /disk|space/i.test(text));
   if (disk) {
     const refused = /read.only|refus/i.test(disk);

@@ -42,6 +42,8 @@ export interface Me {
   password?: boolean;
   /** Why no agent is started or resumed. */
   safe_mode?: string;
+  /** Which page the host has. */
+  page?: string;
 }
 
 /** A browser that is logged in, or a token. */
@@ -49,8 +51,20 @@ export interface Device {
   id: string;
   kind: string;
   name: string;
+  created_at?: string;
   last_used?: string;
   current: boolean;
+  notifications?: boolean;
+}
+
+/** A one-time link for another device. */
+export interface NewLink {
+  url: string;
+  /** Another machine may reach the address. */
+  elsewhere: boolean;
+  expires_at: string;
+  /** Rows of 0 (light) and 1 (dark). */
+  qr: string[];
 }
 
 export interface LogEvent {

@@ -11,8 +11,12 @@ import { drop, read, readJSON, write } from '../lib/storage';
 import { SharedStream } from '../lib/shared';
 import { endWords, loginFailed } from '../lib/words';
 import type { Agent, Approval, LogEvent, Me, SessionRow } from '../lib/types';
+import { onOpen, worker } from '../lib/worker';
 import { HealthWatch } from './health.svelte';
 import { Outbox } from './outbox.svelte';
+import { Presence } from './presence';
+import { Push } from './push.svelte';
+import { Renewal } from './renewal';
 import { OpenSession } from './session.svelte';
 
 export type Route =
@@ -87,7 +91,9 @@ export class App {
   dialog = $state<'' | 'end' | 'rename' | 'delete'>('');
   readonly outbox: Outbox;
   readonly health = new HealthWatch();
+  readonly push = new Push();
 
+  private readonly presence = new Presence(() => this.session?.id ?? '');
   private readonly stream: SharedStream;
   private incoming: LogEvent[] = [];
   private flushing = false;
@@ -125,6 +131,8 @@ export class App {
       }
     });
     watchKeyboard();
+    onOpen((path) => this.go(path));
+    new Renewal(() => this.health.newer).start();
     window.addEventListener('online', () => this.stream.nudge());
     window.addEventListener('pageshow', (event) => {
       if (event.persisted) this.stream.nudge();
@@ -166,8 +174,11 @@ export class App {
     }
     this.loginNote = '';
     this.phase = 'in';
-    this.health.start(this.me.safe_mode);
+    this.health.start(this.me);
     this.arrive();
+    this.presence.start();
+    void worker();
+    void this.push.look().catch(() => {});
     await this.load();
     if (fresh && this.rows.length === 0 && this.route.page === 'home') this.go('/new', true);
   }
@@ -187,6 +198,8 @@ export class App {
   loggedOut(): void {
     this.stream.stop();
     this.health.end();
+    this.presence.stop();
+    void this.push.forget().catch(() => {});
     this.session?.close();
     this.session = null;
     this.me = null;
@@ -338,6 +351,7 @@ export class App {
     } else if (!id && this.rowsLoaded) {
       this.stream.follow([]);
     }
+    this.presence.moved();
   }
 
   private followed(): string[] {

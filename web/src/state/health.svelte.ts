@@ -4,6 +4,7 @@ import { get, Problem } from '../lib/api';
 import type { Health } from '../lib/host';
 import { whileVisible } from '../lib/refresh';
 import type { Me } from '../lib/types';
+import { older } from '../lib/worker';
 
 const EVERY = 15_000;
 
@@ -11,11 +12,13 @@ export class HealthWatch {
   health = $state.raw<Health | null>(null);
   /** Why the host is in safe mode, or ''. */
   safe = $state('');
+  /** Which page the host has, where it is not this one. */
+  newer = $state('');
   private stop: (() => void) | undefined;
 
-  start(safe = ''): void {
+  start(me: Me): void {
     this.stop?.();
-    this.safe = safe;
+    this.hear(me);
     this.stop = whileVisible(() => this.look(), EVERY);
   }
 
@@ -31,7 +34,12 @@ export class HealthWatch {
     const [health, me] = await Promise.allSettled([askHealth(deep), get<Me>('/api/v1/me')]);
     // That nobody answers is the stream's to say; what was known stays.
     if (health.status === 'fulfilled') this.health = health.value;
-    if (me.status === 'fulfilled') this.safe = me.value.safe_mode ?? '';
+    if (me.status === 'fulfilled') this.hear(me.value);
+  }
+
+  private hear(me: Me): void {
+    this.safe = me.safe_mode ?? '';
+    this.newer = older(me.page) ? me.page! : '';
   }
 }
 

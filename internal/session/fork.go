@@ -35,6 +35,11 @@ func rewind(tx *store.Tx, session, item string, fx *effects) error {
 	if err != nil {
 		return err
 	}
+	// It stands directly behind the event, which is how a page finds what was
+	// taken back.
+	if err := appendNotice(tx, session, "", "info", "rewound", "A message and what came after it were taken back. The log keeps them.", ""); err != nil {
+		return err
+	}
 	if err := tx.SetAgentSession(session, ""); err != nil {
 		return err
 	}

@@ -209,6 +209,27 @@ func TestRewindAndFork(t *testing.T) {
 		t.Errorf("the transcript is %q", texts)
 	}
 	w.refused(404, "not_found", "POST", "/api/v1/sessions/"+s.ID+"/rewind", map[string]any{"item": two.Item})
+	// What was taken back has a place in the transcript, from where its page finds it in the log.
+	notices := 0
+	for _, it := range w.items(s.ID) {
+		if it.Kind != "notice" || it.Body.Code != "rewound" {
+			continue
+		}
+		notices++
+		var page struct {
+			Events []struct {
+				Kind string
+				Body struct{ Item string }
+			}
+		}
+		w.must("GET", fmt.Sprintf("/api/v1/sessions/%s/events?after=%d&limit=1", s.ID, it.Seq-2), nil, &page)
+		if len(page.Events) != 1 || page.Events[0].Kind != "transcript.rewound" || page.Events[0].Body.Item != two.Item {
+			t.Errorf("before the notice stands %+v", page.Events)
+		}
+	}
+	if notices != 1 {
+		t.Errorf("%d notices say that something was taken back", notices)
+	}
 	prompts := w.heard("say the edited answer")
 	if len(prompts) != 1 || !strings.Contains(prompts[0], "the first answer") || strings.Contains(prompts[0], "second answer") {
 		t.Errorf("the agent got %q", prompts)

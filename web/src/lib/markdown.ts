@@ -1,10 +1,11 @@
 // Markdown to a tree, block by block. While a text streams, only its last block is parsed again: a top-level block is
 // finished once another one follows it (CommonMark), so its node is kept as it is and its component is not drawn again.
 
-import type { RootContent } from 'mdast';
+import type { Root, RootContent } from 'mdast';
 import { fromMarkdown } from 'mdast-util-from-markdown';
 import { gfmFromMarkdown } from 'mdast-util-gfm';
 import { gfm } from 'micromark-extension-gfm';
+import { mathSyntax, mathTree } from './mathsyntax';
 
 export interface Block {
   /** Where the block begins in the text: its key. */
@@ -12,7 +13,11 @@ export interface Block {
   node: RootContent;
 }
 
-const extensions = { extensions: [gfm()], mdastExtensions: [gfmFromMarkdown()] };
+const extensions = { extensions: [gfm(), mathSyntax], mdastExtensions: [gfmFromMarkdown(), ...mathTree] };
+
+export function parseMarkdown(text: string): Root {
+  return fromMarkdown(text, extensions);
+}
 
 export class BlockParser {
   private text = '';

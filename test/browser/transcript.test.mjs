@@ -44,6 +44,17 @@ const frames = (page, n = 3) => page.evaluate((count) => new Promise((done) => {
   next(count);
 }), n);
 
+/** Chooses from the menu of a row, as it is opened at this size. */
+async function choose(person, row, name) {
+  if (!person.size.phone) await row.hover();
+  await row.getByRole('button', { name: 'More actions' }).click();
+  await person.page.getByRole('menuitem', { name, exact: true }).click();
+}
+/** What is copied: the browser's own clipboard is one for all pages of a test. */
+const clipboard = (page) => until('it is copied', () => page.evaluate(() => globalThis.copied)).then((text) => page.evaluate(() => (globalThis.copied = '')).then(() => text));
+const message = (page, text) => page.locator('.rowbox', { has: page.locator('.you', { hasText: text }) });
+const answer = (page, text) => page.locator('.rowbox', { has: page.locator('.say', { hasText: text }) });
+
 /** Turns the wheel once, and waits until the page stands still. */
 async function wheel(page, by) {
   await page.mouse.wheel(0, by);
@@ -165,6 +176,144 @@ atBothSizes([
         return box.scrollHeight - box.scrollTop - box.clientHeight < 8;
       }));
       await person.notSideways();
+    },
+  ],
+  [
+    'a message is copied, linked to, run again, changed and taken back; what it was stays to be seen',
+    async ({ world, size, visitor }) => {
+      const person = await visitor();
+      const { page } = person;
+      await page.addInitScript(() => (navigator.clipboard.writeText = async (text) => void (globalThis.copied = text)));
+      const id = await person.begin('say "The **first** answer"');
+      await answer(page, 'The first answer').waitFor();
+      await person.finished();
+      await person.send('say "The second answer"');
+      await answer(page, 'The second answer').waitFor();
+      await person.finished();
+
+      const first = answer(page, 'The first answer');
+      await choose(person, first, 'Copy as Markdown');
+      assert.equal(await clipboard(page), 'The **first** answer');
+      await choose(person, first, 'Copy as text');
+      assert.equal(await clipboard(page), 'The first answer');
+      await choose(person, first, 'Copy link');
+      const item = await first.getAttribute('data-key');
+      assert.equal(await clipboard(page), `${world.base}/s/${id}?item=${item}`);
+      await person.page.getByRole('button', { name: 'More', exact: true }).click();
+      await page.getByRole('menuitem', { name: 'Copy as Markdown' }).click();
+      assert.match(await clipboard(page), /^# say [^]*## You[^]*The \*\*first\*\* answer[^]*The second answer/);
+
+      // The menu, by keyboard and to axe.
+      if (!size.phone) await first.hover();
+      await first.getByRole('button', { name: 'More actions' }).click();
+      assert.deepEqual(await person.axe(), []);
+      await page.keyboard.press('Escape');
+      await page.getByRole('menu').waitFor({ state: 'detached' });
+      assert.equal(await page.evaluate(() => document.activeElement.getAttribute('aria-label')), 'More actions');
+
+      // Changed and run again: only what was before it is left, for the agent too.
+      await choose(person, message(page, 'say "The second answer"'), 'Edit and run again');
+      const edit = page.getByLabel('Edit the message');
+      await edit.fill('say "The better answer"');
+      await page.getByText('The message is taken back, and 1 item after it.').waitFor();
+      await page.getByRole('button', { name: 'Run again' }).click();
+      await answer(page, 'The better answer').waitFor();
+      await person.finished();
+      // The agent begins anew, is told of what is left, and says all of that.
+      const shown = await person.shown();
+      assert.ok(shown.startsWith('The first answerThis conversation goes on') && !shown.includes('The second answer'), shown);
+      assert.match(world.heard('The better answer').at(-1), /The \*\*first\*\* answer/);
+      assert.doesNotMatch(world.heard('The better answer').at(-1), /The second answer/);
+
+      // What was taken back is where it was, for who asks, also after a reload.
+      await page.reload();
+      await page.getByText(/^Taken back at /).waitFor();
+      await page.getByRole('button', { name: 'Show', exact: true }).click();
+      await page.locator('.takenback').getByText('The second answer', { exact: true }).waitFor();
+      assert.equal(await page.locator('.takenback').getByRole('button', { name: 'More actions' }).count(), 0);
+      await page.getByRole('button', { name: 'Hide', exact: true }).click();
+
+      // Run again from its answer.
+      await choose(person, answer(page, 'The better answer'), 'Run again');
+      await until('it ran again', () => world.heard('"session/prompt"').filter((line) => line.includes('The better answer')).length === 2);
+      await person.finished();
+      await answer(page, 'The better answer').waitFor();
+      await person.notSideways();
+
+      // Taken back, after a look at what goes with it.
+      await choose(person, message(page, 'The better answer'), 'Rewind to before this');
+      await page.getByRole('button', { name: 'Cancel' }).click();
+      await choose(person, message(page, 'The better answer'), 'Rewind to before this');
+      await page.getByRole('button', { name: 'Take it back' }).click();
+      await answer(page, 'The better answer').waitFor({ state: 'detached' });
+      assert.equal(await person.shown(), 'The first answer');
+
+      // Another session goes on from here.
+      await choose(person, answer(page, 'The first answer'), 'Fork from here');
+      await page.waitForURL((url) => url.pathname.startsWith('/s/') && !url.pathname.includes(id));
+      await answer(page, 'The first answer').waitFor();
+      await person.send('say "In the copy"');
+      await answer(page, 'In the copy').waitFor();
+      assert.doesNotMatch(await world.said(id), /In the copy/);
+    },
+  ],
+  [
+    'an item is gone to by its address, by a search in the whole session, and by keys',
+    async ({ world, size, visitor }) => {
+      const id = await long(world, 6, 20);
+      const person = await visitor();
+      const { page } = person;
+      const all = (await world.call('GET', `/api/v1/sessions/${id}/items?limit=500`)).items;
+      const early = all.find((item) => item.kind === 'tool' && item.body.title === 'make step-7');
+      await page.goto(`${world.base}/s/${id}?item=${early.id}`);
+      const row = page.locator(`.rowbox[data-key="${early.id}"]`);
+      await row.waitFor();
+      await page.locator('.rowbox.lit').waitFor();
+      const top = await rowTop(page, early.id);
+      assert.ok(top >= 0 && top < 200, `the row stands at ${top}`);
+      await page.locator('.rowbox.lit').waitFor({ state: 'detached' });
+
+      // The words stand in an output that is folded; what finds them opens it.
+      await page.getByRole('button', { name: 'Find in this session' }).click();
+      await page.locator('.findbar input').fill('line 2 of 3');
+      await page.locator('.findbar [role=status]', { hasText: /^1 of \d+/ }).waitFor();
+      await page.locator('.rowbox.lit').waitFor();
+      const seen = () => page.evaluate(() => {
+        const box = document.querySelector('.scroll').getBoundingClientRect();
+        const [range] = CSS.highlights.get('found');
+        const rect = range.getBoundingClientRect();
+        return rect.top >= box.top && rect.bottom <= box.bottom;
+      });
+      await until('what was found is seen', seen);
+      await page.locator('.findbar input').press('Enter');
+      await page.locator('.findbar [role=status]', { hasText: /^2 of / }).waitFor();
+      await until('what was found is seen', seen);
+      await page.locator('.findbar input').fill('nowhereatall');
+      await page.getByText('Nothing found').waitFor();
+      assert.deepEqual(await person.axe(), []);
+      await person.notSideways();
+      await page.locator('.findbar input').press('Escape');
+      await page.locator('.findbar').waitFor({ state: 'detached' });
+      if (size.phone) return;
+
+      const focused = () => page.evaluate(() => document.activeElement.dataset?.key ?? '');
+      await page.locator('.scroll').focus();
+      await page.keyboard.press('End');
+      await page.keyboard.press('k');
+      await until('the last row has the focus', async () => (await focused()) === all.at(-1).id);
+      await page.keyboard.press('k');
+      await until('the one before has it', async () => (await focused()) === all.at(-2).id);
+      await page.keyboard.press('o');
+      await page.keyboard.press('Shift+K');
+      const mine = all.findLast((item) => item.kind === 'user').id;
+      await until('my message has it', async () => (await focused()) === mine);
+      assert.ok((await rowTop(page, mine)) >= 0);
+      await page.keyboard.press('m');
+      await page.getByRole('menuitem', { name: 'Edit and run again' }).waitFor();
+      await page.keyboard.press('Escape');
+      await page.locator('.scroll').focus();
+      await page.keyboard.press('Control+f');
+      await page.locator('.findbar input').waitFor();
     },
   ],
 ]);

@@ -546,6 +546,15 @@ const routes = [
     return [200, {}];
   }],
   ['POST', /^\/api\/v1\/sessions\/([^/]+)\/agent\/end$/, (m) => (end(m[1], sessions.get(m[1]).run, 'interrupted', 'A person ended the agent.'), [202, {}])],
+  ['GET', /^\/api\/v1\/search$/, (m, q) => {
+    const words = (q.get('q') ?? '').toLowerCase();
+    const hits = [...sessions.keys()]
+      .filter((id) => !q.get('session') || q.get('session') === id)
+      .flatMap((id) => itemsOf(id).filter((item) => JSON.stringify(item.body).toLowerCase().includes(words)))
+      .sort((a, b) => b.at.localeCompare(a.at))
+      .map((item) => ({ session: item.session, title: sessions.get(item.session).title, item: item.id, kind: item.kind, seq: item.seq, at: item.at, snippet: [{ text: words, match: true }] }));
+    return [200, { hits: words ? hits.slice(0, Number(q.get('limit')) || 20) : [], next: null, behind: 0 }];
+  }],
   ['GET', /^\/api\/v1\/approvals$/, (m, q) => [200, { approvals: [...approvals.values()].filter((a) => a.state === (q.get('state') ?? 'pending')).sort((a, b) => a.at.localeCompare(b.at)) }]],
   ['POST', /^\/api\/v1\/approvals\/([^/]+)$/, (m, q, body) => {
     const a = approvals.get(m[1]);

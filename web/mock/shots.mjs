@@ -48,6 +48,25 @@ const scenes = {
   chat: (page) => open(page, 'Jitter for webhook'),
   interrupted: (page) => open(page, 'Flaky TestLease'),
   rich: (page) => open(page, 'Release notes'),
+  'item-menu': async (page) => {
+    await open(page, 'Release notes');
+    const row = page.locator('.rowbox', { has: page.locator('.you') });
+    await row.hover();
+    await row.getByRole('button', { name: 'More actions' }).click();
+  },
+  editing: async (page) => {
+    await open(page, 'Release notes');
+    const row = page.locator('.rowbox', { has: page.locator('.you') });
+    await row.hover();
+    await row.getByRole('button', { name: 'More actions' }).click();
+    await page.getByRole('menuitem', { name: 'Edit and run again' }).click();
+  },
+  find: async (page) => {
+    await open(page, 'Release notes');
+    await page.getByRole('button', { name: 'Find in this session' }).click();
+    await page.locator('.findbar input').fill('relay');
+    await page.locator('.rowbox.lit').waitFor();
+  },
   queued: (page) => open(page, 'Rename tenant_id'),
   failed: (page) => open(page, 'Renew the wildcard'),
   unready: (page) => open(page, 'Speed up the mailer'),

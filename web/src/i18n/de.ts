@@ -14,6 +14,7 @@ export const de: Words = {
     tryNow: 'Jetzt versuchen',
     copy: 'Kopieren',
     copied: 'Kopiert',
+    cancel: 'Abbrechen',
     close: 'Schließen',
     back: 'Zurück',
     dismiss: 'Ausblenden',
@@ -387,6 +388,49 @@ export const de: Words = {
     plan: 'Plan',
     code: 'Code',
     codeOf: (language) => `Code, ${language}`,
+  },
+
+  item: {
+    you: 'Du',
+    actions: 'Aktionen',
+    more: 'Weitere Aktionen',
+    copyText: 'Als Text kopieren',
+    copyMarkdown: 'Als Markdown kopieren',
+    copyLink: 'Link kopieren',
+    edit: 'Bearbeiten und neu ausführen',
+    retry: 'Neu ausführen',
+    fork: 'Ab hier abzweigen',
+    forkBefore: 'Vor dieser Nachricht abzweigen',
+    rewind: 'Bis vor diese Nachricht zurück',
+    busy: 'Sobald der Lauf zu Ende ist und nichts mehr wartet',
+    editing: 'Nachricht bearbeiten',
+    run: 'Neu ausführen',
+    takeBack: 'Zurücknehmen',
+    takes: (after: number) =>
+      after === 0
+        ? 'Die Nachricht wird zurückgenommen.'
+        : `Die Nachricht wird zurückgenommen, und ${times(after, { one: 'Eintrag', other: 'Einträge' })} danach.`,
+    kept: 'Das Protokoll behält alles. Dateien bleiben, wie sie sind.',
+    notAgain: 'Die Nachricht wurde nicht neu ausgeführt',
+    notBack: 'Die Nachricht wurde nicht zurückgenommen',
+    notForked: 'Die Sitzung wurde nicht abgezweigt',
+    forked: 'Dies ist die Kopie. Was hier geschieht, lässt das Original, wie es ist.',
+    takenBack: (time: string) => `Um ${time} zurückgenommen. Das Protokoll behält es.`,
+    notShown: 'Was zurückgenommen wurde, ließ sich nicht laden',
+    elsewhere: 'Es steht im Protokoll der Sitzung, von der diese abgezweigt wurde.',
+    copied: 'Kopiert.',
+    copyAll: 'Als Markdown kopieren',
+    notCopied: 'Die Sitzung wurde nicht kopiert',
+    before: 'Deine Nachricht davor',
+  },
+
+  find: {
+    head: 'In dieser Sitzung suchen',
+    key: (key: string) => `In dieser Sitzung suchen (${key})`,
+    none: 'Nichts gefunden',
+    older: 'Die Stelle davor',
+    newer: 'Die nächste Stelle',
+    failed: 'Es konnte nicht gesucht werden',
   },
 
   composer: {

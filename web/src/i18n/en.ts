@@ -22,6 +22,7 @@ export const en = {
     tryNow: 'Try now',
     copy: 'Copy',
     copied: 'Copied',
+    cancel: 'Cancel',
     close: 'Close',
     back: 'Back',
     dismiss: 'Dismiss',
@@ -408,6 +409,52 @@ export const en = {
     plan: 'Plan',
     code: 'Code',
     codeOf: (language: string) => `Code, ${language}`,
+  },
+
+  /** What can be done with a message or another item of a transcript. */
+  item: {
+    you: 'You',
+    actions: 'Actions',
+    more: 'More actions',
+    copyText: 'Copy as text',
+    copyMarkdown: 'Copy as Markdown',
+    copyLink: 'Copy link',
+    edit: 'Edit and run again',
+    retry: 'Run again',
+    fork: 'Fork from here',
+    forkBefore: 'Fork before this message',
+    rewind: 'Rewind to before this',
+    busy: 'Once the run has ended and nothing waits',
+    editing: 'Edit the message',
+    run: 'Run again',
+    takeBack: 'Take it back',
+    /** How much goes with the message: items after it. */
+    takes: (after: number) =>
+      after === 0
+        ? 'The message is taken back.'
+        : `The message is taken back, and ${times(after, { one: 'item', other: 'items' })} after it.`,
+    kept: 'The log keeps all of it. Files stay as they are.',
+    notAgain: 'The message was not run again',
+    notBack: 'The message was not taken back',
+    notForked: 'The session was not forked',
+    forked: 'This is the copy. What you do here leaves the original as it is.',
+    takenBack: (time: string) => `Taken back at ${time}. The log keeps it.`,
+    notShown: 'What was taken back did not load',
+    elsewhere: 'It is in the log of the session that this one was forked from.',
+    copied: 'Copied.',
+    copyAll: 'Copy as Markdown',
+    notCopied: 'The session was not copied',
+    before: 'Your message before',
+  },
+
+  /** Finding in the session that is open. */
+  find: {
+    head: 'Find in this session',
+    key: (key: string) => `Find in this session (${key})`,
+    none: 'Nothing found',
+    older: 'The one before',
+    newer: 'The next one',
+    failed: 'Nothing could be looked for',
   },
 
   composer: {

@@ -212,4 +212,21 @@ describe('fold, for any log', () => {
       }),
     );
   });
+
+  it('changes a message that waits, takes items back, and takes copies in', () => {
+    const events = log(
+      ['item.copied', { item: 'c', kind: 'assistant', at: '2026-11-20T08:00:00.000Z', body: { text: 'of old' } }, ''],
+      ['message.user', { item: 'u1', text: 'one' }],
+      ['text.delta', { item: 'a1', text: 'first' }],
+      ['message.user', { item: 'u2', text: 'two' }, 'r2'],
+      ['message.edited', { item: 'u2', text: 'two, better' }, 'r2'],
+      ['text.delta', { item: 'a2', text: 'second' }, 'r2'],
+    );
+    const before = fold(emptyView(S), events);
+    expect(body(before.items, 'u2', 'user').text).toBe('two, better');
+    expect(before.items[0]).toMatchObject({ id: 'c', run: '', at: '2026-11-20T08:00:00.000Z', open: false, body: { text: 'of old' } });
+    const after = fold(before, [{ ...events[0]!, id: 7, seq: 7, kind: 'transcript.rewound', body: { item: 'u2', seq: 4 } }]);
+    expect(after.items.map((item) => item.id)).toEqual(['c', 'u1', 'a1']);
+    expect(before.items).toHaveLength(5);
+  });
 });

@@ -184,6 +184,19 @@ class Draft {
         this.add(event, 'user', without(body, 'item'), false);
         this.view.finished++;
         break;
+      case 'message.edited': {
+        const item = this.edit(String(body.item));
+        if (item?.kind === 'user') item.body = { ...item.body, text: String(body.text) };
+        break;
+      }
+      case 'item.copied':
+        this.copied(event, body);
+        break;
+      case 'transcript.rewound':
+        // The log keeps them; here they are gone, like the rest of what was before them.
+        this.view.items = this.view.items.filter((item) => item.seq < Number(body.seq));
+        this.itemsOwned = true;
+        break;
       case 'text.delta':
         this.delta(event, 'assistant');
         break;
@@ -294,6 +307,14 @@ class Draft {
     const item = { id, session: event.session, run: event.run, kind, seq: event.seq, at: event.at, open, body } as Item;
     this.own().push(item);
     this.itemOwned.add(id);
+  }
+
+  private copied(event: LogEvent, body: Record<string, unknown>): void {
+    const id = String(body.item);
+    if (this.at(id) >= 0) return;
+    const { kind, at, body: content } = body as { kind: Item['kind']; at: string; body: unknown };
+    this.own().push({ id, session: event.session, run: '', kind, seq: event.seq, at, open: false, body: content } as Item);
+    this.view.finished++;
   }
 
   private delta(event: LogEvent, kind: 'assistant' | 'thought'): void {

@@ -1,6 +1,23 @@
 // Where the rows of a long list stand, of which only those near the window are in the document: a row is as high as it
 // was measured, or as high as it is guessed to be. Pure; the component that draws the rows measures them.
 
+/** The rows that are drawn, by their places, and the key of the first one. */
+export interface Drawn {
+  from: number;
+  to: number;
+  key: string;
+}
+
+export interface Window {
+  /** Where the window begins; null: its end is that of the rows. */
+  top: number | null;
+  height: number;
+  /** What is within this of the window is drawn in any case. */
+  spare: number;
+  /** So many are drawn at least. */
+  few: number;
+}
+
 export class Layout<R extends { key: string }> {
   private rows: readonly R[] = [];
   private heights = new Map<string, number>();
@@ -65,6 +82,44 @@ export class Layout<R extends { key: string }> {
       else high = middle - 1;
     }
     return Math.max(0, low);
+  }
+
+  /** The rows to draw for a window; the same object where they are those that are drawn. */
+  around(drawn: Drawn, { top, height, spare, few }: Window): Drawn {
+    const n = this.rows.length;
+    const made = (from: number, to: number): Drawn => {
+      const key = this.rows[from]?.key ?? '';
+      return from === drawn.from && to === drawn.to && key === drawn.key ? drawn : { from, to, key };
+    };
+    if (n <= few || height === 0) return made(Math.max(0, n - few), n);
+    if (top === null) {
+      const from = Math.min(this.at(this.total - height - spare), n - few);
+      // Rows are let go by the dozen, not one for each that comes.
+      const keep = this.rows[drawn.from]?.key === drawn.key && drawn.from <= from && n - drawn.from <= few + 40;
+      return made(keep ? drawn.from : from, n);
+    }
+    // What is drawn stays while half of its spare rows are left, and is found again where an older page came before it.
+    let { from, to } = drawn;
+    if (this.rows[from]?.key !== drawn.key) {
+      const moved = this.rows.findIndex((each) => each.key === drawn.key) - from;
+      from += moved;
+      to += moved;
+    }
+    const enough =
+      this.rows[from]?.key === drawn.key &&
+      to <= n &&
+      to - from >= few &&
+      (from === 0 || this.top(from) <= top - spare / 2) &&
+      (to === n || this.top(to) >= top + height + spare / 2);
+    if (enough) return made(from, to);
+    from = this.at(top - spare);
+    to = Math.min(n, this.at(top + height + spare) + 1);
+    const more = few - (to - from);
+    if (more > 0) {
+      from = Math.max(0, Math.min(from - (more >> 1), n - few));
+      to = Math.min(n, from + few);
+    }
+    return made(from, to);
   }
 
   private height(i: number): number {

@@ -187,7 +187,7 @@ function endOf(view: View, id: string): Run | null {
  * The log has a message at the time when it was sent; a queued one was sent in the middle of another run. People read
  * it where its own run begins.
  */
-function inReadingOrder(items: Item[], waiting: Set<string>): Item[] {
+export function inReadingOrder(items: Item[], waiting: Set<string> = new Set()): Item[] {
   const firstOfRun = new Map<string, string>();
   for (const item of items) {
     if (item.run && item.kind !== 'user' && !firstOfRun.has(item.run)) firstOfRun.set(item.run, item.id);

@@ -73,6 +73,8 @@ export class App {
   agentsLoaded = $state(false);
   approvals = $state.raw<Approval[]>([]);
   session = $state.raw<OpenSession | null>(null);
+  /** The item that the address names, as /s/<session>?item=<item>; another object for each time it is gone to. */
+  target = $state.raw<{ item: string } | null>(null);
 
   connected = $state(false);
   /** When the connection was lost, or 0. */
@@ -321,14 +323,18 @@ export class App {
   // Places
 
   go(path: string, replace = false): void {
-    if (path === inside(location.pathname)) return;
-    if (replace) history.replaceState(null, '', base + path);
+    const same = path === inside(location.pathname) + location.search;
+    // Who asks for an item again means to see it again.
+    if (same && !/[?&]item=/.test(path)) return;
+    if (replace || same) history.replaceState(null, '', base + path);
     else history.pushState(null, '', base + path);
     this.arrive();
   }
 
   private arrive(): void {
     this.route = parseRoute(inside(location.pathname));
+    const item = new URLSearchParams(location.search).get('item');
+    this.target = item ? { item } : null;
     if (this.phase !== 'in') return;
     const id = this.route.page === 'session' ? this.route.id : '';
     if (this.session && this.session.id !== id) {

@@ -5,7 +5,7 @@ import { get, post, Problem } from '../lib/api';
 import { SvelteMap } from 'svelte/reactivity';
 import { emptyView, fold, fromSnapshot, trimmed, withKept, withOlder, withTail, type View } from '../lib/fold';
 import { drop, readJSON, write } from '../lib/storage';
-import type { ItemsPage, LogEvent } from '../lib/types';
+import type { Item, ItemsPage, LogEvent, SessionRow } from '../lib/types';
 
 const PAGE = 100;
 /** The pages in which a far place is gone to; the host gives no larger ones. */
@@ -96,8 +96,7 @@ export class OpenSession {
   /** Learns from the last events before seq what no snapshot holds: why the agent does not come, how full its context is. */
   private async recall(seq: number): Promise<void> {
     try {
-      const page = await get<{ events: LogEvent[] }>(`${this.path}/events?after=${Math.max(0, seq - TAIL)}&limit=${TAIL}`);
-      this.view = withTail(this.view, page.events);
+      this.view = withTail(this.view, await this.events(seq - TAIL, TAIL));
     } catch {
       // The transcript stands without it, and the next event of each kind says it anew.
     }
@@ -205,6 +204,36 @@ export class OpenSession {
 
   resumeQueue(): Promise<unknown> {
     return post(`${this.path}/queue`, { paused: false });
+  }
+
+  /** Says something in the place of a message: that and all after it are taken back, in one step. */
+  instead(item: string, message: { client_id: string; text: string; attachments?: string[] }): Promise<unknown> {
+    return post(`${this.path}/messages`, { ...message, rewind: item });
+  }
+
+  /** Takes back a message and all after it. */
+  rewind(item: string): Promise<unknown> {
+    return post(`${this.path}/rewind`, { item });
+  }
+
+  /** Begins another session from here: with everything up to an item. */
+  fork(item: string, clientId: string): Promise<SessionRow> {
+    return post<SessionRow>(`${this.path}/fork`, { item, client_id: clientId });
+  }
+
+  async events(after: number, limit: number): Promise<LogEvent[]> {
+    return (await get<{ events: LogEvent[] }>(`${this.path}/events?after=${Math.max(0, after)}&limit=${limit}`)).events;
+  }
+
+  /** Every item of the session, without a word about it to what is shown. */
+  async all(): Promise<Item[]> {
+    let items: Item[] = [];
+    for (let before = ''; ; ) {
+      const page = await get<ItemsPage>(`${this.path}/items?limit=${FAR}${before}`);
+      items = [...page.items, ...items];
+      if (!page.more || page.items.length === 0) return items;
+      before = `&before=${page.items[0]!.seq}`;
+    }
   }
 
   /** What has come so far has been read; or, for who reads back, what had come when that began. */

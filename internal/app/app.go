@@ -179,7 +179,7 @@ func (c *core) server(addr string) (*httpapi.Server, error) {
 	}
 	server, err := httpapi.New(httpapi.Config{
 		Push: asPush(c.push), TLS: secret, Proxies: c.cfg.HTTP.TrustedProxies, BasePath: c.cfg.HTTP.BasePath, Public: c.cfg.HTTP.PublicURL, Addr: addr,
-		Sessions: c.sessions, Store: c.store, Access: c.access, Hosts: hosts, Files: web.Files(), Version: Version,
+		Sessions: c.sessions, Store: c.store, Access: c.access, Passkeys: access.NewPasskeys(c.store, c.access), Hosts: hosts, Files: web.Files(), Version: Version,
 		Home: c.userHome, Log: c.log, CookieName: cookieName(addr), Health: func() httpapi.Health { return worst(c.watchers...) }, Held: c.sessions.Held,
 		Safe: c.safe.text, Machine: c, ProbeKey: c.probeKey,
 		Limits: httpapi.Limits{

@@ -65,6 +65,7 @@ func (s *Server) routes() http.Handler {
 	s.attachmentRoutes(api)
 	s.loginRoutes(api)
 	s.deviceRoutes(api)
+	s.passkeyRoutes(api)
 	s.pushRoutes(api)
 	s.ledgerRoute(api)
 
@@ -256,7 +257,8 @@ func (s *Server) authenticate(next http.Handler) http.Handler {
 func open(r *http.Request) bool {
 	switch path := r.URL.Path; {
 	case !isAPI(path), path == "/health", path == "/api/v1/openapi.json",
-		path == "/api/v1/login/link", path == "/api/v1/login/password", path == "/api/v1/push/answer":
+		path == "/api/v1/login/link", path == "/api/v1/login/password",
+		path == "/api/v1/login/passkey", path == "/api/v1/login/passkey/begin", path == "/api/v1/push/answer":
 		return true
 	default:
 		return false

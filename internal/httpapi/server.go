@@ -53,7 +53,8 @@ type Config struct {
 	Sessions Sessions
 	Store    Store
 	Access   *access.Service
-	Push     Push // nil: nobody is told
+	Passkeys *access.Passkeys // nil: there are none
+	Push     Push             // nil: nobody is told
 	Hosts    *access.Hosts
 	Files    fs.FS // the built page
 	Version  string

@@ -118,4 +118,74 @@ atBothSizes([
       await until('the session is open', () => person.session === id);
     },
   ],
+  [
+    'a passkey is made, logs in, is renamed and removed; by an address that is no name there is none',
+    async ({ world, visitor }) => {
+      const address = world.base;
+      world.base = address.replace('127.0.0.1', 'localhost');
+      const person = await visitor();
+      person.expect(NOT_LOGGED_IN);
+      const { page } = person;
+      const cdp = await person.context.newCDPSession(page);
+      await cdp.send('WebAuthn.enable');
+      const { authenticatorId } = await cdp.send('WebAuthn.addVirtualAuthenticator', {
+        options: { protocol: 'ctap2', transport: 'internal', hasResidentKey: true, hasUserVerification: true, isUserVerified: true, automaticPresenceSimulation: true },
+      });
+      await page.goto(`${world.base}/settings`);
+      const section = page.getByRole('region', { name: 'Passkeys' });
+      await section.getByRole('button', { name: 'Add a passkey' }).click();
+      await page.getByLabel('Name of the passkey').fill('My finger');
+      await page.getByRole('button', { name: 'Save' }).click();
+      await section.getByText('for localhost · not used yet').waitFor();
+      assert.deepEqual(await person.axe(), []);
+      await person.notSideways();
+      // The same authenticator makes no second one.
+      await section.getByRole('button', { name: 'Add a passkey' }).click();
+      await page.getByText('There is a passkey for this host already.').waitFor();
+      const { credentials } = await cdp.send('WebAuthn.getCredentials', { authenticatorId });
+      assert.equal(credentials.length, 1);
+      assert.equal(credentials[0].rpId, 'localhost');
+      assert.equal(credentials[0].isResidentCredential, true);
+
+      const out = async () => {
+        await page.goto(`${world.base}/settings`);
+        await page.getByRole('button', { name: 'Log out', exact: true }).click();
+        await page.getByRole('heading', { name: 'This browser is not logged in' }).waitFor();
+      };
+      await out();
+      const button = page.getByRole('button', { name: 'Log in with a passkey' });
+      await button.waitFor();
+      assert.deepEqual(await person.axe(), []);
+      await person.notSideways();
+      // Whoever turns away stays out, without an error.
+      await cdp.send('WebAuthn.setUserVerified', { authenticatorId, isUserVerified: false });
+      await button.click();
+      await until('the person was asked', () => button.isEnabled());
+      assert.equal(await page.locator('#login-note').innerText(), '');
+      await cdp.send('WebAuthn.setUserVerified', { authenticatorId, isUserVerified: true });
+      await button.click();
+      await section.getByText(/for localhost · last used/).waitFor();
+      assert.equal((await world.call('GET', '/api/v1/devices')).devices.filter((device) => device.kind === 'cookie').length, 1);
+
+      // One that was removed while the login page was open is refused.
+      await out();
+      await button.waitFor();
+      const [{ id }] = (await world.call('GET', '/api/v1/passkeys')).passkeys;
+      await page.route('**/api/v1/login/passkey', async (route) => {
+        await world.call('DELETE', `/api/v1/passkeys/${id}`);
+        await route.continue();
+      });
+      await button.click();
+      await page.getByText(/The passkey did not log in/).waitFor();
+      await page.reload();
+      await page.getByRole('heading', { name: 'This browser is not logged in' }).waitFor();
+      assert.equal(await button.count(), 0);
+
+      world.base = address;
+      const other = await visitor();
+      await other.page.goto(`${world.base}/settings`);
+      await other.page.getByText('A passkey is of a name.').waitFor();
+      assert.equal(await other.page.getByRole('button', { name: 'Add a passkey' }).count(), 0);
+    },
+  ],
 ]);

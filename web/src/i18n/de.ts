@@ -147,6 +147,9 @@ export const de: Words = {
     passwordDenied: 'Es ist falsch, oder es ist keines gesetzt',
     anew: 'Einen neuen gibt `holdfast link`.',
     without: 'Ohne Passwort geht es mit `holdfast link`.',
+    byPasskey: 'Mit Passkey anmelden',
+    passkeyFailed: 'Anmeldung mit dem Passkey fehlgeschlagen',
+    passkeyDenied: 'Er ist hier unbekannt, wurde entfernt, oder es hat zu lange gedauert',
     byPassword: 'Mit Passwort anmelden',
     byLink: 'Mit Link anmelden',
     phone: 'Ein Handy dazu? Scanne den Code, den die Einstellungen eines angemeldeten Browsers zeigen, oder den von `holdfast link --qr`.',
@@ -212,6 +215,26 @@ export const de: Words = {
     come: (name) => `${name} ist angemeldet.`,
     nowhere: 'Ein Handy erreicht diese Adresse nicht',
     nowhereHow: 'Der Host lauscht nur auf seinem eigenen Rechner. Gib ihm einen Namen und HTTPS, wie docs/remote.md es beschreibt, und setze `public_url` in config.toml.',
+  },
+
+  passkeys: {
+    head: 'Passkeys',
+    name: 'Name des Passkeys',
+    of: (host) => `für ${host}`,
+    used: (when) => `zuletzt benutzt: ${when}`,
+    unused: 'noch nicht benutzt',
+    add: 'Ohne Passwort anmelden',
+    addWhy: 'Mit Fingerabdruck, Gesicht oder Sicherheitsschlüssel, in diesem Browser oder wo deine Passkeys sonst liegen.',
+    addNow: 'Passkey hinzufügen',
+    lack: {
+      insecure: 'Passkeys brauchen HTTPS. Wie der Host Namen und Zertifikat bekommt, steht in docs/remote.md.',
+      address: 'Ein Passkey gehört zu einem Namen. Öffne diese Seite unter einem Namen, nicht unter einer Adresse aus Zahlen.',
+      unknown: 'Dieser Browser hat keine.',
+    },
+    known: 'Für diesen Host gibt es schon einen Passkey.',
+    lookFailed: 'Die Passkeys wurden nicht geladen',
+    addFailed: 'Der Passkey wurde nicht hinzugefügt',
+    stays: (name) => `${name} meldet weiter an`,
   },
 
   push: {

@@ -162,6 +162,9 @@ export const en = {
     passwordDenied: 'It is wrong, or none is set',
     anew: 'Run `holdfast link` for a new one.',
     without: 'Run `holdfast link` to log in without it.',
+    byPasskey: 'Log in with a passkey',
+    passkeyFailed: 'The passkey did not log in',
+    passkeyDenied: 'It is unknown here, was removed, or took too long',
     byPassword: 'Log in with a password',
     byLink: 'Log in with a link',
     phone: 'Bringing a phone? Open Settings on a browser that is logged in and scan the code there, or run `holdfast link --qr`.',
@@ -228,6 +231,26 @@ export const en = {
     come: (name: string) => `${name} is logged in.`,
     nowhere: 'A phone cannot reach this address',
     nowhereHow: 'The host listens on its own machine only. Give it a name, and HTTPS, as docs/remote.md says, and set `public_url` in config.toml.',
+  },
+
+  passkeys: {
+    head: 'Passkeys',
+    name: 'Name of the passkey',
+    of: (host: string) => `for ${host}`,
+    used: (when: string) => `last used ${when}`,
+    unused: 'not used yet',
+    add: 'Log in without a password',
+    addWhy: 'By fingerprint, face or security key, in this browser or wherever your passkeys are kept.',
+    addNow: 'Add a passkey',
+    lack: {
+      insecure: 'Passkeys need HTTPS. docs/remote.md says how to give the host a name and a certificate.',
+      address: 'A passkey is of a name. Open this page by one, not by an address of numbers.',
+      unknown: 'This browser has none.',
+    },
+    known: 'There is a passkey for this host already.',
+    lookFailed: 'The passkeys did not load',
+    addFailed: 'The passkey was not added',
+    stays: (name: string) => `${name} still logs in`,
   },
 
   push: {

@@ -82,8 +82,12 @@ export function waitWords(agent: string, state: string, text: string): string {
 }
 
 /** Why a login failed. That it was denied the host says in one sentence for all; the page knows by what. */
-export function loginFailed(way: 'link' | 'password', error: unknown): string {
-  const [thing, denied] = way === 'link' ? [t.said.linkFailed, t.login.linkDenied] : [t.login.passwordFailed, t.login.passwordDenied];
+export function loginFailed(way: 'link' | 'password' | 'passkey', error: unknown): string {
+  const [thing, denied] = {
+    link: [t.said.linkFailed, t.login.linkDenied],
+    password: [t.login.passwordFailed, t.login.passwordDenied],
+    passkey: [t.login.passkeyFailed, t.login.passkeyDenied],
+  }[way] as [string, string];
   return error instanceof Problem && error.code === 'login_denied' ? t.common.cause(thing, denied) : explain(thing, error);
 }
 

@@ -84,7 +84,17 @@ func condition(ctx context.Context, db asked, path string) (c Condition, err err
 	return c, nil
 }
 
+// refreshSearch has a connection look at the index of the search as it is now.
+// SQLite's check of a file takes what the connection remembers of it from the
+// query before, and calls the difference damage.
+const refreshSearch = "SELECT rowid FROM search WHERE search MATCH 'x' LIMIT 1"
+
 func quickCheck(ctx context.Context, db asked) (damage []string, err error) {
+	// Without the table, or with a broken one, the check itself says so.
+	if rows, err := db.QueryContext(ctx, refreshSearch); err == nil {
+		rows.Next()
+		_ = rows.Close()
+	}
 	rows, err := db.QueryContext(ctx, "PRAGMA quick_check(10)")
 	if err != nil {
 		return nil, err

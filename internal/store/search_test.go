@@ -310,3 +310,24 @@ func generate(b *testing.B, s *Store, n int) {
 	}
 	b.Logf("made in %v, %d MB", time.Since(start).Round(time.Second), fileSize(s.path)>>20)
 }
+
+// TestVerifyAfterTheIndexHasChanged: a connection remembers the shape of the
+// index from the check before, which is no damage.
+func TestVerifyAfterTheIndexHasChanged(t *testing.T) {
+	s := newStore(t)
+	id := newSession(t, s)
+	for round := range 6 {
+		for range 60 {
+			appendTo(t, s, id, NoticeGiven, NoticeBody{Item: NewID(), Level: "info", Text: "word " + NewID()})
+		}
+		searched(t, s)
+		found, err := s.Verify(t.Context(), nil)
+		if err != nil || len(found) > 0 {
+			t.Fatalf("round %d: %v %v", round, found, err)
+		}
+		c, err := s.Condition(t.Context())
+		if err != nil || len(c.Damage) > 0 {
+			t.Fatalf("round %d: %+v %v", round, c, err)
+		}
+	}
+}

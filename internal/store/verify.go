@@ -28,6 +28,7 @@ func (s *Store) Verify(ctx context.Context, progress func(done, total int64)) ([
 	var found []Difference
 	var sessions []string
 	err := s.viewLong(ctx, func(q *reading) error {
+		_, _ = queryRead(q, scanText, refreshSearch) // what is wrong with it the check itself says
 		texts, err := queryRead(q, scanText, "PRAGMA quick_check")
 		if err != nil {
 			return err

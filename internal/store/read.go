@@ -229,6 +229,19 @@ func (s *Store) Sessions(ctx context.Context, f SessionsFilter, page string, lim
 	return p, nil
 }
 
+// SessionIDs lists the sessions that are not in the trash, archived ones too,
+// the oldest first.
+func (s *Store) SessionIDs(ctx context.Context) (list []string, err error) {
+	err = s.view(ctx, func(q *reading) error {
+		list, err = queryRead(q, scanText, "SELECT id FROM sessions WHERE deleted_at = 0 AND building = 0 ORDER BY sid")
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list sessions: %w", err)
+	}
+	return list, nil
+}
+
 // TagCount is a tag and how many sessions have it.
 type TagCount struct {
 	Tag      string `json:"tag"`

@@ -56,26 +56,60 @@ func (s *Store) Items(ctx context.Context, session string, before int64, limit i
 // Nothing tells an end but an empty list.
 func (s *Store) ItemsAfter(ctx context.Context, session string, after, through int64) (list []Item, err error) {
 	err = s.view(ctx, func(q *reading) error {
-		rows, err := q.query("SELECT "+itemColumns+` FROM items
-			WHERE session = ? AND seq > ? AND seq <= ? AND rewound = 0 AND open = 0 ORDER BY seq LIMIT 200`, session, after, through)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for size := 0; size < itemsBytes && rows.Next(); {
-			it, err := scanItem(rows)
-			if err != nil {
-				return err
-			}
-			size += len(it.Body)
-			list = append(list, it)
-		}
-		return rows.Err()
+		list, err = q.itemsAfter(session, after, through, " AND open = 0")
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read items of session %s: %w", session, err)
 	}
 	return list, nil
+}
+
+// TranscriptAfter is ItemsAfter with the items that are open, as they are now,
+// and with the runs that the items belong to. It is ErrNotFound where there is
+// no session, or it is in the trash.
+func (s *Store) TranscriptAfter(ctx context.Context, session string, after int64) (list []Item, runs []Run, err error) {
+	err = s.view(ctx, func(q *reading) error {
+		if _, err := q.seq(session); err != nil {
+			return err
+		}
+		last, err := q.last()
+		if err != nil {
+			return err
+		}
+		if list, err = q.itemsAfter(session, after, 1<<63-1, ""); err != nil {
+			return err
+		}
+		for i := range list {
+			if list[i].Body, err = q.fold(list[i], last, nil); err != nil {
+				return err
+			}
+		}
+		runs, err = q.runsOf(list)
+		return err
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("read transcript of session %s: %w", session, err)
+	}
+	return list, runs, nil
+}
+
+func (q *reading) itemsAfter(session string, after, through int64, which string) (list []Item, err error) {
+	rows, err := q.query("SELECT "+itemColumns+` FROM items
+		WHERE session = ? AND seq > ? AND seq <= ? AND rewound = 0`+which+` ORDER BY seq LIMIT 200`, session, after, through)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for size := 0; size < itemsBytes && rows.Next(); {
+		it, err := scanItem(rows)
+		if err != nil {
+			return nil, err
+		}
+		size += len(it.Body)
+		list = append(list, it)
+	}
+	return list, errors.Join(rows.Err(), rows.Close())
 }
 
 func (q *reading) items(session string, before int64, limit int, last int64) (list []Item, more bool, err error) {

@@ -41,6 +41,7 @@ type Session struct {
 	Project    string     `json:"project,omitempty"` // a project's id
 	DeletedAt  *time.Time `json:"deleted_at,omitempty"`
 	ForkedFrom *Origin    `json:"forked_from,omitempty"`
+	Imported   *Imported  `json:"imported,omitempty"` // it was read from a file
 	Building   bool       `json:"building,omitempty"` // a copy that is not whole yet; no list has it
 
 	TitleSet     bool            `json:"title_set,omitempty"` // a person named it; the agent's titles do not replace that
@@ -55,6 +56,12 @@ type Session struct {
 type Origin struct {
 	Session string `json:"session"`
 	Item    string `json:"item,omitempty"`
+}
+
+// Imported is where a session was before it was read from a file.
+type Imported struct {
+	Session   string    `json:"session"`    // its id there
+	CreatedAt time.Time `json:"created_at"` // there
 }
 
 // The states of a run.

@@ -124,6 +124,15 @@ func (q Queued) MarshalJSON() ([]byte, error) {
 	}{plain(q), stamp(q.QueuedAt)})
 }
 
+// MarshalJSON implements json.Marshaler.
+func (i Imported) MarshalJSON() ([]byte, error) {
+	type plain Imported
+	return encode(struct {
+		plain
+		CreatedAt stamp `json:"created_at"`
+	}{plain(i), stamp(i.CreatedAt)})
+}
+
 var (
 	_ json.Marshaler = Event{}
 	_ json.Marshaler = Session{}

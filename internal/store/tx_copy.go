@@ -82,3 +82,29 @@ func (tx *Tx) FinishSession(session string) error {
 	r.Building = false
 	return nil
 }
+
+// ImportItem appends an item of a session that is read from a file, as it was
+// when it was written there.
+func (tx *Tx) ImportItem(session string, it Item) error {
+	_, err := tx.Append(session, it.Run, ItemCopied, CopiedBody{Item: it.ID, Kind: it.Kind, At: it.At, Body: it.Body})
+	return err
+}
+
+// ImportBlob stores an output that was too long for the body of an imported item.
+func (tx *Tx) ImportBlob(session, id string, data []byte) error {
+	err := tx.exec("INSERT INTO blobs (id, session, data) VALUES (?, ?, ?)", id, session, data)
+	if err != nil {
+		return fmt.Errorf("import output %s: %w", id, err)
+	}
+	return nil
+}
+
+// ImportFile stores an attachment that an imported message has.
+func (tx *Tx) ImportFile(f File, data []byte) error {
+	err := tx.exec("INSERT INTO attachments (id, name, mime, created_at, data) VALUES (?, ?, ?, ?, ?)",
+		f.ID, f.Name, f.Type, tx.now.UnixMilli(), append([]byte{}, data...))
+	if err != nil {
+		return fmt.Errorf("import attachment %s: %w", f.Name, err)
+	}
+	return nil
+}

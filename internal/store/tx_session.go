@@ -27,14 +27,14 @@ type row struct {
 
 const sessionColumns = `id, coalesce(client_id, ''), title, title_set, agent, cwd, state, waiting, queue, paused,
 	run, agent_state, reason, created_at, last_at, last_event, seq, version, agent_session,
-	pinned, archived, tags, project, deleted_at, forked_from, building`
+	pinned, archived, tags, project, deleted_at, forked_from, building, imported`
 
 func scanSession(r scanner) (s Session, err error) {
-	var queue, tags, from []byte
+	var queue, tags, from, imported []byte
 	var created, last, deleted int64
 	err = r.Scan(&s.ID, &s.ClientID, &s.Title, &s.TitleSet, &s.Agent, &s.Cwd, &s.State, &s.Waiting, &queue, &s.Paused,
 		&s.Run, &s.AgentState, &s.Reason, &created, &last, &s.LastEvent, &s.Seq, &s.Version, &s.AgentSession,
-		&s.Pinned, &s.Archived, &tags, &s.Project, &deleted, &from, &s.Building)
+		&s.Pinned, &s.Archived, &tags, &s.Project, &deleted, &from, &s.Building, &imported)
 	if err != nil {
 		return s, err
 	}
@@ -47,6 +47,11 @@ func scanSession(r scanner) (s Session, err error) {
 	if len(from) > 0 {
 		if err := json.Unmarshal(from, &s.ForkedFrom); err != nil {
 			return s, fmt.Errorf("read origin of session %s: %w", s.ID, err)
+		}
+	}
+	if len(imported) > 0 {
+		if err := json.Unmarshal(imported, &s.Imported); err != nil {
+			return s, fmt.Errorf("read where session %s was: %w", s.ID, err)
 		}
 	}
 	s.CreatedAt, s.LastAt = fromMillis(created), fromMillis(last)
@@ -259,13 +264,19 @@ func (tx *Tx) insertSession(s Session) error {
 	if err != nil {
 		return err
 	}
+	imported := []byte{}
+	if s.Imported != nil {
+		if imported, err = encode(s.Imported); err != nil {
+			return err
+		}
+	}
 	err = tx.exec(`INSERT INTO sessions (id, sid, client_id, title, title_set, agent, cwd, state, waiting, queue, paused,
 			run, agent_state, reason, created_at, last_at, last_event, seq, version, agent_session,
-			pinned, archived, tags, project, deleted_at, forked_from, building)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, '[]', ?, '', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)`,
+			pinned, archived, tags, project, deleted_at, forked_from, building, imported)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, '[]', ?, '', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?)`,
 		s.ID, s.LastEvent, clientID, s.Title, s.TitleSet, s.Agent, s.Cwd, s.State, s.Paused,
 		s.AgentState, s.Reason, s.CreatedAt.UnixMilli(), s.LastAt.UnixMilli(), s.LastEvent, s.Seq, s.Version, s.AgentSession,
-		s.Pinned, s.Archived, tags, s.Project, from, s.Building)
+		s.Pinned, s.Archived, tags, s.Project, from, s.Building, string(imported))
 	if err != nil || len(s.Options) == 0 {
 		return err
 	}

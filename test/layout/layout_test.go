@@ -48,6 +48,7 @@ var rooms = []string{
 	"internal/schedule",
 	"internal/push",
 	"internal/imports",
+	"internal/transcript",
 	"internal/store",
 	"internal/config",
 	"internal/proc",

@@ -122,6 +122,7 @@ const (
 	CodeProjectExists     = "project_exists"
 	CodeNotQueued         = "not_queued"
 	CodeQueueChanged      = "queue_changed"
+	CodeBadImport         = "bad_import"
 )
 
 // Error is a refusal with a stable code. Message says what was wrong and what

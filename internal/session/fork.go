@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/holdfast-dev/holdfast/internal/failpoint"
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
@@ -101,6 +102,7 @@ func (m *Manager) Fork(ctx context.Context, session string, f Fork) (made store.
 		_ = m.update(func(tx *store.Tx, _ *effects) error { return tx.DeleteSession(made.ID) }) // else the next life does it
 		return made, false, publicError(err)
 	}
+	failpoint.Hit("fork.whole")
 	err = m.update(func(tx *store.Tx, _ *effects) error { return tx.FinishSession(made.ID) })
 	if err != nil {
 		return made, false, err
@@ -152,6 +154,7 @@ func (m *Manager) copyItems(ctx context.Context, to, from string, through int64)
 		after = items[len(items)-1].Seq
 		for len(items) > 0 {
 			n := min(len(items), copyAt)
+			failpoint.Hit("fork.step")
 			err := m.Store.Update(store.Relaxed, func(tx *store.Tx) error {
 				for _, it := range items[:n] {
 					if pending(it) {

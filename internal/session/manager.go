@@ -65,6 +65,7 @@ type Manager struct {
 
 	strangers sync.Mutex // held while keepers of an unknown past are ended
 	copying   sync.Mutex // one copy of a session is made at a time
+	importing sync.Mutex // one file is imported at a time
 
 	mu        sync.Mutex
 	workers   map[string]*worker

@@ -1,0 +1,332 @@
+package session
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/holdfast-dev/holdfast/internal/store"
+	"github.com/holdfast-dev/holdfast/internal/transcript"
+)
+
+// shop is a host's heart without agents.
+func shop(t testing.TB) *Manager {
+	t.Helper()
+	home := t.TempDir()
+	st, err := store.Open(t.Context(), store.Options{Path: filepath.Join(home, "holdfast.db"), BootID: "b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := NewManager(Options{Store: st, Home: home, Catalogue: oneAgent{}, Log: slog.New(slog.DiscardHandler), BootID: "b"})
+	t.Cleanup(func() {
+		if err := errors.Join(m.Close(), st.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return m
+}
+
+// talk makes a session that has one of everything, and something unfinished.
+func talk(t testing.TB, m *Manager) string {
+	t.Helper()
+	file, err := m.Store.PutAttachment(t.Context(), "a <b>.txt", "text/plain", []byte("a file & more"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := newID("s")
+	now := time.Now()
+	long := strings.Repeat("0123456789", 40_000)
+	err = m.Store.Update(store.Durable, func(tx *store.Tx) error {
+		if _, err := tx.CreateSession(store.Session{ID: id, Title: "A <title>", TitleSet: true, Agent: "a", Cwd: "/somewhere", Tags: []string{"one", "two"}, Pinned: true}); err != nil {
+			return err
+		}
+		for turn := range 3 {
+			run := fmt.Sprintf("r%d", turn)
+			add := func(kind store.Kind, body any) {
+				if _, err := tx.Append(id, run, kind, body); err != nil {
+					t.Errorf("%s: %v", kind, err)
+				}
+			}
+			item := func(n string) string { return fmt.Sprintf("%s%d", n, turn) }
+			add(store.MessageUser, store.MessageBody{
+				Item: item("u"), Text: "do <it> & \u2028", ClientID: item("c"), Attachments: []string{file},
+				Files: []store.File{{ID: file, Name: "a <b>.txt", Type: "text/plain", Size: 13}},
+			})
+			add(store.ThoughtDelta, store.DeltaBody{Item: item("t"), Text: "hm <hm>"})
+			add(store.ItemClosed, store.ClosedBody{Item: item("t"), EndedAt: &now})
+			add(store.ToolStarted, store.ToolBody{Item: item("x"), ToolCallID: "c1", Title: "run <x>", Kind: "execute", Status: "in_progress", RawInput: json.RawMessage(`{"command":"a < b","blob":"x-y"}`)})
+			add(store.ToolUpdated, store.ToolUpdate{Item: item("x"), Append: &store.ToolAppend{Text: long}})
+			if _, err := tx.RequestApproval(store.Approval{ID: item("ap"), Session: id, Run: run, Title: "may <I>?", Item: item("q"), Detail: json.RawMessage(`{"a":"<"}`), Options: []store.ApprovalOption{{ID: "y", Name: "Yes", Kind: "allow_once"}}}); err != nil {
+				t.Error(err)
+			}
+			if turn < 2 {
+				if _, err := tx.ResolveApproval(item("ap"), store.ApprovalAnswered, "y", "me", "", ""); err != nil {
+					t.Error(err)
+				}
+				add(store.ItemClosed, store.ClosedBody{Item: item("x"), Status: "completed", EndedAt: &now})
+				add(store.TextDelta, store.DeltaBody{Item: item("a"), Text: "done <it>"})
+				add(store.ItemClosed, store.ClosedBody{Item: item("a")})
+				add(store.PlanChanged, store.PlanBody{Item: item("p"), Entries: json.RawMessage(`[{"content":"<x>","status":"completed"}]`)})
+				add(store.NoticeGiven, store.NoticeBody{Item: item("n"), Level: "info", Text: "<note>"})
+			}
+			r := store.Run{ID: run, Session: id, Item: item("u"), State: store.RunStateEnded, Reason: store.EndTurn, QueuedAt: now, StartedAt: now, EndedAt: now}
+			switch turn {
+			case 1:
+				r.Reason, r.Detail = store.Interrupted, "the <host> died"
+			case 2:
+				r.State, r.Reason, r.EndedAt = store.RunStateCurrent, "", time.Time{}
+			}
+			if err := tx.PutRun(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func exported(t testing.TB, m *Manager, id string) string {
+	t.Helper()
+	row, err := m.Store.Session(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	e := transcript.Exporter{Source: m.Store, Format: transcript.Lines}
+	if err := e.Write(t.Context(), &out, row); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+var idField = regexp.MustCompile(`("(?:id|item|run|blob)":"|"files":\[")([^"]+)"`)
+
+// renamed replaces the ids by their order, which is all that an import may change.
+func renamed(text string) string {
+	names := map[string]string{}
+	name := func(id string) string {
+		if names[id] == "" {
+			names[id] = fmt.Sprintf("id%d", len(names))
+		}
+		return names[id]
+	}
+	return idField.ReplaceAllStringFunc(text, func(m string) string {
+		parts := idField.FindStringSubmatch(m)
+		id, rest, _ := strings.Cut(parts[2], "-")
+		if rest != "" {
+			rest = "-" + rest
+		}
+		return parts[1] + name(id) + rest + `"`
+	})
+}
+
+func TestExportGoesRound(t *testing.T) {
+	a, b := shop(t), shop(t)
+	first := exported(t, a, talk(t, a))
+	list, err := b.Import(t.Context(), strings.NewReader(first), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(list) != 1 || list[0].Existing || list[0].Session.Imported == nil || list[0].Session.Building {
+		t.Fatalf("%+v", list)
+	}
+	second := exported(t, b, list[0].Session.ID)
+	if diff := cmp.Diff(strings.Split(renamed(first), "\n"), strings.Split(renamed(second), "\n")); diff != "" {
+		t.Errorf("not the same after the way round:\n%.4000s", diff)
+	}
+	for _, id := range idField.FindAllStringSubmatch(first, -1) {
+		if id[2] != "x-y" && id[2] != "y" && !strings.HasPrefix(id[2], "ap") && strings.Contains(second, `"`+id[2]+`"`) && id[2] != list[0].Session.Imported.Session {
+			t.Errorf("%s has kept its id", id[0])
+		}
+	}
+	page, err := b.Store.Items(t.Context(), list[0].Session.ID, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(page.Items) != 16 || len(page.Runs) != 2 {
+		t.Errorf("%d items, %d runs", len(page.Items), len(page.Runs))
+	}
+	for _, r := range page.Runs {
+		if r.Item != page.Items[0].ID && r.Item != page.Items[7].ID {
+			t.Errorf("run %+v answers no message", r)
+		}
+	}
+	found, err := b.Store.Verify(t.Context(), nil)
+	if err != nil || len(found) > 0 {
+		t.Errorf("verify: %v %v", found, err)
+	}
+	left, err := filepath.Glob(filepath.Join(b.Home, "import-*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left: %v %v", left, err)
+	}
+	if text, err := b.handoverOf(list[0].Session.ID); err != nil || !strings.Contains(text, "User: do <it>") {
+		t.Errorf("the next agent is told %q, %v", text, err)
+	}
+}
+
+// handoverOf is what a new agent would be told of a session.
+func (m *Manager) handoverOf(id string) (text string, err error) {
+	err = m.Store.Update(store.Relaxed, func(tx *store.Tx) error {
+		if err := tx.PutEpoch(store.Epoch{Name: "e", Session: id, State: store.EpochReady}); err != nil {
+			return err
+		}
+		if _, err := tx.PushLine(store.Line{Epoch: "e", Kind: store.LineNew}); err != nil {
+			return err
+		}
+		s, err := tx.Session(id)
+		if err != nil {
+			return err
+		}
+		text, err = m.handover(tx, s, store.Epoch{Name: "e", Session: id})
+		return err
+	})
+	return text, err
+}
+
+func TestImportIsAllOrNothing(t *testing.T) {
+	a, b := shop(t), shop(t)
+	text := exported(t, a, talk(t, a))
+	lines := strings.SplitAfter(text, "\n")
+	for name, file := range map[string]string{
+		"cut off":        strings.Join(lines[:len(lines)-2], ""),
+		"second is bad":  text + strings.Join(lines[:5], "") + "{}\n",
+		"not one":        "hello",
+		"broken archive": "PK\x03\x04 and no more",
+	} {
+		_, err := b.Import(t.Context(), strings.NewReader(file), "c")
+		var refused *Error
+		if !errors.As(err, &refused) || refused.Code != CodeBadImport {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// One that breaks after it was checked: the reader ends in its second reading.
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := b.Import(ctx, strings.NewReader(text), "c"); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	im := &importer{m: b, ctx: ctx}
+	if err := transcript.Read(strings.NewReader(text), im); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled in the middle: %v", err)
+	}
+	im.undo()
+	ids, err := b.Store.SessionIDs(t.Context())
+	if err != nil || len(ids) != 0 || b.Store.Last() != 2 {
+		t.Errorf("left %v, %d events, %v", ids, b.Store.Last(), err) // of the last one, and its end
+	}
+	if _, err := b.Import(t.Context(), io.MultiReader(strings.NewReader(text), failing{}), "c"); err == nil || b.Store.Last() != 2 {
+		t.Errorf("a file that does not come whole: %v", err)
+	}
+	entries, err := os.ReadDir(b.Home)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), "import") {
+			t.Errorf("left %s, %v", e.Name(), err)
+		}
+	}
+}
+
+type failing struct{}
+
+func (failing) Read([]byte) (int, error) { return 0, errors.New("the line is dead") }
+
+func TestImportOnce(t *testing.T) {
+	a, b := shop(t), shop(t)
+	text := exported(t, a, talk(t, a)) + exported(t, a, mustSession(t, a))
+	first, err := b.Import(t.Context(), strings.NewReader(text), "c")
+	if err != nil || len(first) != 2 {
+		t.Fatal(first, err)
+	}
+	again, err := b.Import(t.Context(), strings.NewReader(text), "c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range first {
+		if !again[i].Existing || again[i].Session.ID != first[i].Session.ID {
+			t.Errorf("imported twice: %+v", again[i])
+		}
+	}
+	// What was removed for good comes again, and nothing else.
+	if err := b.Delete(t.Context(), first[1].Session.ID, true); err != nil {
+		t.Fatal(err)
+	}
+	third, err := b.Import(t.Context(), strings.NewReader(text), "c")
+	if err != nil || !third[0].Existing || third[1].Existing {
+		t.Errorf("%+v %v", third, err)
+	}
+	var refused *Error
+	if _, err := b.Import(t.Context(), strings.NewReader(exported(t, a, mustSession(t, a))), "c"); !errors.As(err, &refused) || refused.Code != CodeSessionConflict {
+		t.Errorf("another file of the same client id: %v", err)
+	}
+	if _, err := b.Import(t.Context(), strings.NewReader(text), ""); err != nil {
+		t.Error(err)
+	}
+	ids, err := b.Store.SessionIDs(t.Context())
+	if err != nil || len(ids) != 4 {
+		t.Errorf("%v %v", ids, err)
+	}
+}
+
+func mustSession(t testing.TB, m *Manager) string {
+	t.Helper()
+	id := newID("s")
+	err := m.Store.Update(store.Durable, func(tx *store.Tx) error {
+		_, err := tx.CreateSession(store.Session{ID: id, Agent: "a", Cwd: "/"})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func TestImportArchive(t *testing.T) {
+	a, b := shop(t), shop(t)
+	talk(t, a)
+	mustSession(t, a)
+	ids, err := a.Store.SessionIDs(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	e := transcript.Exporter{Source: a.Store, Format: transcript.Lines}
+	if err := e.WriteAll(t.Context(), &out, ids); err != nil {
+		t.Fatal(err)
+	}
+	list, err := b.Import(t.Context(), &out, "")
+	if err != nil || len(list) != 2 || list[0].Session.Title != "A <title>" {
+		t.Errorf("%+v %v", list, err)
+	}
+	out.Reset()
+	e.Format = transcript.Markdown
+	if err := e.WriteAll(t.Context(), &out, ids); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Import(t.Context(), &out, ""); err == nil || !strings.Contains(err.Error(), ".jsonl") {
+		t.Errorf("an archive of Markdown: %v", err)
+	}
+}
+
+func TestFileName(t *testing.T) {
+	for in, want := range map[string]string{
+		"a.txt": "a.txt", "../../etc/passwd": "passwd", `C:\x\y.txt`: "y.txt", "": "file", "..": "file", "/": "file", "a\x00b": "file", strings.Repeat("x", 256): "file",
+	} {
+		if got := FileName(in); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}

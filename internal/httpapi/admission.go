@@ -25,6 +25,7 @@ const (
 	classAPI    class = "api"
 	classStream class = "stream"
 	classUpload class = "upload"
+	classFile   class = "export or import"
 	classProbe  class = "probe"
 	classDeep   class = "deep probe" // may wait for a disk, which must not hold up the plain ones
 	classSelf   class = "own probe"  // the host's own, which nobody else may hold up
@@ -46,6 +47,8 @@ func classOf(r *http.Request) class {
 		return classStream
 	case path == "/api/v1/attachments":
 		return classUpload
+	case path == "/api/v1/export" || path == importPath || strings.HasPrefix(path, "/api/v1/sessions/") && strings.HasSuffix(path, "/export"):
+		return classFile
 	case isAPI(path):
 		return classAPI
 	default:
@@ -81,6 +84,7 @@ func newGates(l Limits) gates {
 		classAPI:    newGate(l.API),
 		classStream: newGate(l.Streams),
 		classUpload: newGate(l.Uploads),
+		classFile:   newGate(l.Uploads),
 		classProbe:  newGate(l.Probes),
 		classDeep:   newGate(l.Probes),
 		classSelf:   newGate(ownProbes),
@@ -336,6 +340,8 @@ func (s *Server) admit(all gates, next http.Handler) http.Handler {
 		switch {
 		case c == classUpload:
 			limit = s.cfg.Limits.Attachment + 64<<10
+		case r.URL.Path == importPath:
+			limit = s.cfg.Limits.Import
 		case strings.HasSuffix(r.URL.Path, "/messages"), r.Method == http.MethodPatch && strings.Contains(r.URL.Path, "/queue/"):
 			// A character of text may take six in JSON.
 			limit = 6*int64(s.cfg.Limits.Text) + 64<<10
@@ -343,7 +349,7 @@ func (s *Server) admit(all gates, next http.Handler) http.Handler {
 		if r.Body != nil && r.Body != http.NoBody {
 			r.Body = http.MaxBytesReader(w, r.Body, limit)
 			deadline := bodyTimeout
-			if c == classUpload {
+			if c == classUpload || c == classFile {
 				deadline = uploadTimeout
 				_ = rc.SetWriteDeadline(time.Now().Add(uploadTimeout + s.cfg.WriteTimeout))
 			}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -59,6 +60,7 @@ func (s *Server) routes() http.Handler {
 	s.hostRoutes(api)
 	s.sessionRoutes(api)
 	s.searchRoute(api)
+	s.exportRoutes(api)
 	s.streamRoute(api)
 	s.approvalRoutes(api)
 	s.folderRoutes(api)
@@ -105,6 +107,11 @@ func route(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.Body != nil && r.Body != http.NoBody && !takesBody(r) {
+		if r.URL.Path == importPath {
+			newProblem(codeMediaType, fmt.Sprintf("the body's type %.100q is not taken here. Send the file itself, with the header Content-Type: %s or %s.", r.Header.Get("Content-Type"), importTypes[0], importTypes[1])).
+				write(w, r)
+			return
+		}
 		newProblem(codeMediaType, fmt.Sprintf("the body's type %.100q is not taken here. Send JSON with the header Content-Type: application/json.", r.Header.Get("Content-Type"))).
 			with("Accept", "application/json").write(w, r)
 		return
@@ -135,8 +142,11 @@ func takesBody(r *http.Request) bool {
 	if err != nil {
 		return false
 	}
-	if classOf(r) == classUpload {
+	switch {
+	case classOf(r) == classUpload:
 		return base == "multipart/form-data"
+	case r.URL.Path == importPath:
+		return slices.Contains(importTypes, base)
 	}
 	if charset := params["charset"]; charset != "" && !strings.EqualFold(charset, "utf-8") {
 		return false

@@ -8,8 +8,6 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
-	"path"
-	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -113,12 +111,7 @@ func (s *Server) keep(ctx context.Context, part *multipart.Part) (*uploadOutput,
 	if int64(len(data)) > limit {
 		return nil, s.uploadProblem(store.ErrTooLarge)
 	}
-	// Only the last element of the name, and only as a name: it is shown, and
-	// may become a file's name.
-	name := path.Base(strings.ReplaceAll(strings.ToValidUTF8(part.FileName(), ""), `\`, "/"))
-	if name == "." || name == "/" || len(name) > 255 {
-		name = "file"
-	}
+	name := session.FileName(part.FileName())
 	kind := sniff(data)
 	id, err := s.cfg.Store.PutAttachment(context.WithoutCancel(ctx), name, kind, data)
 	if err != nil {

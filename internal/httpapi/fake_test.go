@@ -32,6 +32,21 @@ type flaky struct {
 	mu     sync.Mutex
 	fail   error // of reads
 	canary func(context.Context) error
+	pages  func(n int) error           // of the n-th page of a transcript
+	wait   func(context.Context) error // in the reading of a transcript
+	read   int
+}
+
+func (f *flaky) TranscriptAfter(ctx context.Context, session string, after int64) ([]store.Item, []store.Run, error) {
+	if f.wait != nil {
+		return nil, nil, f.wait(ctx)
+	}
+	if f.read++; f.pages != nil {
+		if err := f.pages(f.read); err != nil {
+			return nil, nil, err
+		}
+	}
+	return f.Store.TranscriptAfter(ctx, session, after)
 }
 
 func (f *flaky) failure() error {
@@ -182,6 +197,17 @@ func (f *fakeSessions) Bulk(_ context.Context, b session.Bulk) []error {
 		}
 	}
 	return errs
+}
+
+func (f *fakeSessions) Import(_ context.Context, r io.Reader, _ string) ([]session.Imported, error) {
+	data, err := io.ReadAll(r)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("keep import: %w", err)
+	case string(data) == "bad":
+		return nil, &session.Error{Code: session.CodeBadImport, Message: "line 3: it is bad"}
+	}
+	return []session.Imported{{Session: store.Session{ID: "new", Title: string(data)}, Existing: string(data) == "again"}}, f.err
 }
 
 func (f *fakeSessions) Agents(ctx context.Context) []session.AgentInfo {

@@ -91,6 +91,6 @@ func stores(r *http.Request) bool {
 		return false
 	}
 	path := r.URL.Path
-	return path == "/api/v1/sessions" || path == "/api/v1/attachments" ||
+	return path == "/api/v1/sessions" || path == "/api/v1/attachments" || path == importPath ||
 		strings.HasPrefix(path, "/api/v1/sessions/") && (strings.HasSuffix(path, "/messages") || strings.HasSuffix(path, "/fork"))
 }

@@ -60,6 +60,7 @@ var problems = map[string]problemKind{
 	session.CodeBadCwd:            {400, "The folder cannot be used", "The session's folder must be an absolute path of a folder that exists and can be read. Choose another or make it first."},
 	session.CodeAgentUnknown:      {400, "No such agent", "Take an id that GET /api/v1/agents lists, or add the agent to config.toml."},
 	session.CodeUnknownOption:     {400, "The question has no such option", "Answer with the id of one of the approval's options; the approval is in the answer."},
+	session.CodeBadImport:         {400, "The file cannot be imported", "The detail says which line is wrong, and why. Nothing was imported. Only exports with the format jsonl can be imported."},
 	session.CodeNoAttachment:      {400, "No such attachment", "Upload the file with POST /api/v1/attachments and name the id that it returns."},
 	codeWeakPassword:              {400, "The password is too short or too long", "Choose one with at least 10 characters."},
 	codeUnknownCursor:             {400, "The page token or cursor is not one of ours", "Begin again without it."},

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -45,6 +46,7 @@ type Sessions interface {
 	Agents(ctx context.Context) []session.AgentInfo
 	Live() int
 	MaxLive() int
+	Import(ctx context.Context, r io.Reader, clientID string) ([]session.Imported, error)
 	Tallies() map[string]session.Tally
 }
 
@@ -88,11 +90,12 @@ type Limits struct {
 	Connections int // 400; the caller keeps it below the descriptor limit
 	API         int // 64 requests at once
 	Streams     int // 256; never more than three quarters of what connections there are for requests
-	Uploads     int // 4
+	Uploads     int // 4; and as many exports and imports
 	Probes      int // 8; of each kind
 	Logins      int // 8
 	Text        int // bytes of a message; 1 MiB
 	Attachment  int64
+	Import      int64 // bytes of a file; 4 GiB
 }
 
 func (l Limits) withDefaults() Limits {
@@ -110,6 +113,9 @@ func (l Limits) withDefaults() Limits {
 	def(&l.Text, 1<<20)
 	if l.Attachment == 0 {
 		l.Attachment = 20 << 20
+	}
+	if l.Import == 0 {
+		l.Import = 4 << 30
 	}
 	l.Streams = min(l.Streams, max(1, 3*l.working()/4))
 	return l

@@ -15,6 +15,8 @@ type Store interface {
 	Session(ctx context.Context, id string) (store.Session, error)
 	Items(ctx context.Context, session string, before int64, limit int) (store.ItemsPage, error)
 	Events(ctx context.Context, session string, after int64, limit int) (events []store.Event, last int64, err error)
+	TranscriptAfter(ctx context.Context, session string, after int64) ([]store.Item, []store.Run, error)
+	SessionIDs(ctx context.Context) ([]string, error)
 	Projects(ctx context.Context) ([]store.Project, error)
 	Queue(ctx context.Context, session string) (list []store.Queued, paused bool, err error)
 	Approval(ctx context.Context, id string) (store.Approval, error)

@@ -1,0 +1,153 @@
+package httpapi
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-dev/holdfast/internal/store"
+)
+
+func TestExport(t *testing.T) {
+	h := newHost(t)
+	h.session("s1")
+	h.say("s1", "an answer <b>")
+	for _, tc := range []struct{ path, kind, want, end string }{
+		{"/api/v1/sessions/s1/export", "text/markdown", "an answer <b>", ".md"},
+		{"/api/v1/sessions/s1/export?format=html", "text/html", "an answer &lt;b&gt;", ".html"},
+		{"/api/v1/sessions/s1/export?format=jsonl", "application/x-ndjson", `{"end":{"items":0}}`, ".jsonl"},
+		{"/api/v1/export?format=html", "application/zip", "PK", "-html.zip"},
+		{"/api/v1/export", "application/zip", "PK", "-jsonl.zip"},
+	} {
+		res, text := h.do("GET", tc.path, "")
+		how, params, err := mime.ParseMediaType(res.Header.Get("Content-Disposition"))
+		if res.StatusCode != 200 || !strings.HasPrefix(res.Header.Get("Content-Type"), tc.kind) || !strings.Contains(text, tc.want) ||
+			err != nil || how != "attachment" || !strings.HasSuffix(params["filename"], tc.end) {
+			t.Errorf("%s: %d %v\n%.300s", tc.path, res.StatusCode, res.Header, text)
+		}
+		if !strings.Contains(res.Header.Get("Content-Security-Policy"), "sandbox") {
+			t.Errorf("%s could run as this page: %v", tc.path, res.Header)
+		}
+		if res, text := h.do("HEAD", tc.path, ""); res.StatusCode != 200 || text != "" {
+			t.Errorf("HEAD %s: %d", tc.path, res.StatusCode)
+		}
+	}
+	_, text := h.do("GET", "/api/v1/export", "")
+	if z, err := zip.NewReader(strings.NewReader(text), int64(len(text))); err != nil || len(z.File) != 1 {
+		t.Errorf("%v %v", z, err)
+	}
+	for path, status := range map[string]int{"/api/v1/sessions/none/export": 404, "/api/v1/sessions/s1/export?format=pdf": 422, "/api/v1/export?format=pdf": 422} {
+		if res, text := h.do("GET", path, ""); res.StatusCode != status {
+			t.Errorf("%s: %d %s", path, res.StatusCode, text)
+		}
+	}
+}
+
+// TestExportIsCutNotShort: a file that cannot be finished must not look whole.
+func TestExportIsCutNotShort(t *testing.T) {
+	h := newHost(t)
+	h.session("s1")
+	for range 250 { // more than a page of items
+		if err := h.log.Update(store.Relaxed, func(tx *store.Tx) error {
+			_, err := tx.Append("s1", "", store.NoticeGiven, store.NoticeBody{Item: store.NewID(), Level: "info", Text: strings.Repeat("x", 1000)})
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.log.pages = func(n int) error {
+		if n > 1 {
+			return io.ErrUnexpectedEOF
+		}
+		return nil
+	}
+	req, err := http.NewRequestWithContext(t.Context(), "GET", h.url+"/api/v1/sessions/s1/export?format=jsonl", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+h.token)
+	res, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if text, err := io.ReadAll(res.Body); err == nil || len(text) == 0 {
+		t.Errorf("%d bytes, %v", len(text), err)
+	}
+}
+
+// TestExportEndsWithItsReader: nothing goes on reading for somebody who has gone.
+func TestExportEndsWithItsReader(t *testing.T) {
+	h := newHost(t)
+	h.session("s1")
+	h.say("s1", strings.Repeat("x", 100_000))
+	ended := make(chan error, 1)
+	read := make(chan struct{})
+	h.log.wait = func(ctx context.Context) error {
+		close(read)
+		select {
+		case <-ctx.Done():
+			ended <- nil
+		case <-time.After(time.Minute):
+			ended <- context.DeadlineExceeded
+		}
+		return ctx.Err()
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	req, err := http.NewRequestWithContext(ctx, "GET", h.url+"/api/v1/sessions/s1/export", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+h.token)
+	go func() {
+		<-read
+		cancel()
+	}()
+	if res, err := http.DefaultTransport.RoundTrip(req); err == nil {
+		res.Body.Close()
+	}
+	if err := <-ended; err != nil {
+		t.Error("it read on")
+	}
+}
+
+func TestImport(t *testing.T) {
+	h := newHost(t, func(c *Config) { c.Limits.Import = 1000 })
+	for _, tc := range []struct {
+		name, body, kind string
+		status           int
+		want             string
+	}{
+		{"new", "a title", "application/x-ndjson", 201, `"title":"a title"`},
+		{"an archive", "PK", "application/zip", 201, `"id":"new"`},
+		{"there already", "again", "application/x-ndjson", 200, `"existing":true`},
+		{"bad", "bad", "application/octet-stream", 400, `"code":"bad_import"`},
+		{"bad, the line", "bad", "application/x-ndjson", 400, "line 3"},
+		{"a form", "x", "multipart/form-data", 415, "application/x-ndjson"},
+		{"too large", strings.Repeat("x", 1001), "application/x-ndjson", 413, "body_too_large"},
+	} {
+		res, text := h.do("POST", "/api/v1/import?client_id=c", tc.body, "Content-Type", tc.kind)
+		if res.StatusCode != tc.status || !strings.Contains(text, tc.want) {
+			t.Errorf("%s: %d %s", tc.name, res.StatusCode, text)
+		}
+	}
+	if res, text := h.do("POST", "/api/v1/import", "x", "Content-Type", ""); res.StatusCode != 201 {
+		t.Errorf("without a type: %d %s", res.StatusCode, text)
+	}
+	_, text := h.do("GET", "/api/v1/openapi.json", "")
+	var doc struct {
+		Paths map[string]map[string]struct {
+			RequestBody struct{ Content map[string]any }
+		}
+	}
+	if err := json.NewDecoder(bytes.NewReader([]byte(text))).Decode(&doc); err != nil || doc.Paths["/api/v1/import"]["post"].RequestBody.Content["application/zip"] == nil {
+		t.Errorf("the document does not tell of the body: %v", err)
+	}
+}

@@ -130,6 +130,9 @@ type grammar struct {
 	Sessions sessionsCmd `cmd:"" group:"talk" help:"List the sessions."`
 	Send     sendCmd     `cmd:"" group:"talk" help:"Send a message and print the answer as it comes."`
 	Tail     tailCmd     `cmd:"" group:"talk" help:"Follow a session."`
+	Search   searchCmd   `cmd:"" group:"talk" help:"Search everything that was said, run and printed."`
+	Export   exportCmd   `cmd:"" group:"talk" help:"Write sessions into files."`
+	Import   importCmd   `cmd:"" group:"talk" help:"Read sessions from such files."`
 	Agent    agentCmd    `cmd:"" group:"other" help:"The built-in agent: speaks ACP on stdin and stdout."`
 	Version  versionCmd  `cmd:"" group:"other" help:"Print the version."`
 

@@ -105,6 +105,14 @@ func TestCommandLine(t *testing.T) {
 		{"token without a name", []string{"token", "create"}, 2, nil, []string{"--name"}},
 		{"token with an empty name", []string{"token", "create", "--name", " "}, 2, nil, []string{"--name is empty"}},
 		{"tail after without json", []string{"tail", "s", "--after", "1"}, 2, nil, []string{"--json"}},
+		{"export of nothing", []string{"export"}, 2, nil, []string{"--all"}},
+		{"export of one and all", []string{"export", "s", "--all"}, 2, nil, []string{"--all"}},
+		{"export of two into a file", []string{"export", "s", "t", "-o", "x"}, 2, nil, []string{"folder"}},
+		{"export into no format", []string{"export", "s", "--format", "pdf"}, 2, nil, []string{"md"}},
+		{"export without a host", []string{"export", "s"}, 1, nil, []string{"holdfast up"}},
+		{"import of nothing", []string{"import"}, 2, nil, []string{"file"}},
+		{"search for nothing", []string{"search"}, 2, nil, []string{"words"}},
+		{"search without a host", []string{"search", "x"}, 1, nil, []string{"holdfast up"}},
 		{"wrong address", []string{"serve", "--addr", "8787"}, 78, nil, []string{"--addr", "HOST:PORT"}},
 		{"status without a host", []string{"status"}, 1, nil, []string{"no host runs for the state folder", "holdfast up"}},
 		{"send without a host", []string{"send", "s", "x"}, 1, nil, []string{"holdfast up"}},
@@ -131,7 +139,7 @@ func TestCommandLine(t *testing.T) {
 }
 
 func TestEveryCommandHasExamples(t *testing.T) {
-	for _, cmd := range []string{"up", "serve", "status", "stop", "logs", "verify", "link", "token create", "password set", "agents", "sessions", "send", "tail"} {
+	for _, cmd := range []string{"up", "serve", "status", "stop", "logs", "verify", "link", "token create", "password set", "agents", "sessions", "send", "tail", "search", "export", "import"} {
 		code, out, _ := newBench(t).run(append(strings.Fields(cmd), "--help")...)
 		if code != 0 || !strings.Contains(out, "Example") || !strings.Contains(out, "holdfast "+cmd) {
 			t.Errorf("help of %s (%d):\n%s", cmd, code, out)

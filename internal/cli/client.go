@@ -190,20 +190,28 @@ func (c *client) call(ctx context.Context, method, path string, in, out any) err
 
 // open sends a request and returns its answer if that is a success.
 func (c *client) open(ctx context.Context, method, path string, in any) (*http.Response, error) {
-	var body io.Reader
-	if in != nil {
-		data, err := json.Marshal(in)
-		if err != nil {
-			return nil, fmt.Errorf("encode request: %w", err)
-		}
-		body = bytes.NewReader(data)
+	if in == nil {
+		return c.send(ctx, method, path, "", nil)
 	}
+	data, err := json.Marshal(in)
+	if err != nil {
+		return nil, fmt.Errorf("encode request: %w", err)
+	}
+	return c.send(ctx, method, path, "application/json", bytes.NewReader(data))
+}
+
+// post is open for a body that is no JSON of ours.
+func (c *client) post(ctx context.Context, path, kind string, body io.Reader) (*http.Response, error) {
+	return c.send(ctx, http.MethodPost, path, kind, body)
+}
+
+func (c *client) send(ctx context.Context, method, path, kind string, body io.Reader) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://localhost"+path, body)
 	if err != nil {
 		return nil, fmt.Errorf("make request: %w", err)
 	}
-	if in != nil {
-		req.Header.Set("Content-Type", "application/json")
+	if kind != "" {
+		req.Header.Set("Content-Type", kind)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

@@ -122,6 +122,7 @@ func TestScenarios(t *testing.T) {
 		{name: "reads fail", method: "GET", path: "/api/v1/sessions", status: 500, unwanted: []string{"disk gone"}, setup: func(h *host) { h.log.fail = errors.New("disk gone") }},
 		{name: "page", method: "GET", path: "/", headers: []string{"Authorization", ""}, status: 200, want: []string{"<!doctype html>"}},
 		{name: "page of a session", method: "GET", path: "/s/s1", headers: []string{"Authorization", ""}, status: 200, want: []string{"<!doctype html>"}},
+		{name: "page of the search", method: "GET", path: "/search?q=words", headers: []string{"Authorization", ""}, status: 200, want: []string{"<!doctype html>"}},
 		{name: "no such page", method: "GET", path: "/wp-login.php", headers: []string{"Authorization", ""}, status: 404, want: []string{"no_such_route"}},
 		{name: "out of the files", method: "GET", path: "/assets/../../../etc/passwd", status: 404},
 		{name: "folder as file", method: "GET", path: "/assets", status: 404},

@@ -56,7 +56,7 @@ func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func isAppRoute(name string) bool {
 	first, _, _ := strings.Cut(name, "/")
 	switch first {
-	case "", "new", "s", "needs-you", "host", "settings":
+	case "", "new", "s", "needs-you", "host", "settings", "search", "projects":
 		return true
 	default:
 		return false

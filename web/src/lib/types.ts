@@ -21,6 +21,38 @@ export interface SessionRow {
   last_event: number;
   seq: number;
   version: number;
+  pinned?: boolean;
+  archived?: boolean;
+  tags?: string[];
+  /** A project's id. */
+  project?: string;
+  deleted_at?: string;
+}
+
+/** A folder with a name and the agent that sessions in it begin with. */
+export interface Project {
+  id: string;
+  name: string;
+  cwd: string;
+  agent: string;
+  version: number;
+}
+
+export interface TagCount {
+  tag: string;
+  sessions: number;
+}
+
+/** A place where words were found. The parts of the snippet are plain text. */
+export interface Hit {
+  session: string;
+  title: string;
+  archived?: boolean;
+  item?: string;
+  kind: string;
+  seq?: number;
+  at: string;
+  snippet: { text: string; match?: boolean }[];
 }
 
 export interface Agent {

@@ -1,18 +1,20 @@
 // A stand-in for the host: it speaks the API contract from memory, with a scripted agent, and serves dist with the
 // host's Content-Security-Policy. For working on the page and for its pictures; nothing of it ships.
 //
-//   node mock/server.mjs [--port 8790] [--out] [--state ok|degraded|failing|safe]
+//   node mock/server.mjs [--port 8790] [--out] [--state ok|degraded|failing|safe] [--many 10000]
 //
-// --out: begins logged out; the link's secret is "letmein". --state: how the host says that it is.
+// --out: begins logged out; the link's secret is "letmein". --state: how the host says that it is. --many: so
+// many older sessions.
 
 import { createServer } from 'node:http';
 import { readFile } from 'node:fs/promises';
 import { extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { hostRoutes } from './host.mjs';
+import { many, shelfRoutes } from './shelf.mjs';
 
 const args = process.argv.slice(2);
-const port = Number(args[args.indexOf('--port') + 1] || 8790) || 8790;
+const port = args.includes('--port') ? Number(args[args.indexOf('--port') + 1]) : 8790;
 const dist = fileURLToPath(new URL('../dist', import.meta.url));
 const state = args.includes('--state') ? args[args.indexOf('--state') + 1] : 'ok';
 let loggedIn = !args.includes('--out');
@@ -87,6 +89,7 @@ function apply(event) {
   const { item: id, ...rest } = body ?? {};
   const it = list.find((each) => each.id === id);
   switch (event.kind) {
+    case 'item.copied': list.push({ id, session: event.session, run: '', kind: body.kind, seq: event.seq, at: body.at, body: body.body, open: false }); break;
     case 'message.user': add('user', rest, false); break;
     case 'text.delta': it ? (it.body = { text: it.body.text + body.text }) : add('assistant', { text: body.text }, true); break;
     case 'thought.delta': it ? (it.body = { text: it.body.text + body.text }) : add('thought', { text: body.text }, true); break;
@@ -466,18 +469,6 @@ const routes = [
   ['POST', /^\/api\/v1\/links$/, () => [201, { url: 'https://mini.example.ts.net/#link=letmein', elsewhere: true, expires_at: new Date(Date.now() + 600_000).toISOString(), qr: QR }]],
   ['GET', /^\/api\/v1\/push$/, () => [200, { public_key: '', subscribed: false, level: 'none', sessions: {} }]],
   ['POST', /^\/api\/v1\/presence$/, () => [204]],
-  ['PATCH', /^\/api\/v1\/sessions\/([^/]+)$/, (m, q, body) => {
-    const s = sessions.get(m[1]);
-    s.title = body.title;
-    s.version++;
-    changed(m[1]);
-    return [200, row(s)];
-  }],
-  ['DELETE', /^\/api\/v1\/sessions\/([^/]+)$/, (m) => {
-    emit(m[1], 'session.deleted', { id: m[1] });
-    sessions.delete(m[1]);
-    return [204];
-  }],
   ['GET', /^\/api\/v1\/agents$/, () => [200, { agents }]],
   ['GET', /^\/api\/v1\/folders$/, (m, q) => {
     const path = q.get('path') || HOME;
@@ -486,7 +477,6 @@ const routes = [
     return [200, { path, parent: path === '/' ? '' : path.replace(/\/[^/]+$/, '') || '/', folders: names.map((name) => ({ name, path: `${path}/${name}` })), recent: ['courier', 'infra', 'app-ios', 'billing'].map((n) => `${HOME}/src/${n}`) }];
   }],
   ['POST', /^\/api\/v1\/folders$/, (m, q, body) => [201, { path: body.path }]],
-  ['GET', /^\/api\/v1\/sessions$/, () => [200, { sessions: [...sessions.values()].map(row).sort((a, b) => b.last_event - a.last_event), next: '', cursor: cursor() }]],
   ['POST', /^\/api\/v1\/sessions$/, (m, q, body) => {
     const id = session(body.agent, '', body.title ?? '', 0, { cwd: body.cwd });
     emit(id, 'session.created', row({ ...sessions.get(id), seq: 1, last_event: log.length + 1 }));
@@ -634,5 +624,7 @@ const server = createServer(async (request, response) => {
   json(...problem(404, 'not_found', 'There is no such address', url.pathname));
 });
 
+if (args.includes('--many')) many(Number(args[args.indexOf('--many') + 1]), { session, emit, sessions, row });
 past();
+routes.unshift(...shelfRoutes({ sessions, row, emit, changed, itemsOf, problem, newId, session, cursor, home: HOME }));
 server.listen(port, '127.0.0.1', () => console.log(`http://127.0.0.1:${server.address().port}`));

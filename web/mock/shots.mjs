@@ -36,6 +36,22 @@ const open = async (page, title) => {
   await page.waitForTimeout(700);
 };
 
+/** The palette over a session, with what it finds. */
+const palette = async (page, text) => {
+  await open(page, 'Jitter for webhook');
+  await page.keyboard.press('Control+k');
+  await page.getByRole('combobox').fill(text);
+  await page.waitForTimeout(400);
+};
+
+/** The menu of a session in the list. */
+const menuOf = async (page, title) => {
+  await page.goto(page.host);
+  const row = page.locator('.list .rowbox', { hasText: title });
+  await row.hover();
+  await row.getByRole('button', { name: /^Menu: / }).click();
+};
+
 /** The page "Host" with one of its parts at the top. */
 const below = async (page, part) => {
   await page.goto(`${page.host}/host`);
@@ -70,6 +86,40 @@ const scenes = {
   queued: (page) => open(page, 'Rename tenant_id'),
   failed: (page) => open(page, 'Renew the wildcard'),
   unready: (page) => open(page, 'Speed up the mailer'),
+  palette: (page) => palette(page, 'retr'),
+  'palette-empty': (page) => palette(page, ''),
+  'session-menu': (page) => menuOf(page, 'Nightly dependency'),
+  tags: async (page) => {
+    await menuOf(page, 'Invoice mails');
+    await page.getByRole('menuitem', { name: 'Tags…' }).click();
+    await page.locator('.choices').waitFor();
+  },
+  project: async (page) => {
+    await menuOf(page, 'Invoice mails');
+    await page.getByRole('menuitem', { name: 'Project…' }).click();
+    await page.locator('.choices').waitFor();
+  },
+  renaming: async (page) => {
+    await menuOf(page, 'Nightly dependency');
+    await page.getByRole('menuitem', { name: 'Rename' }).click();
+  },
+  filter: async (page) => {
+    await page.goto(page.host);
+    await page.getByRole('button', { name: 'Filter', exact: true }).click();
+  },
+  selecting: async (page) => {
+    await page.goto(page.host);
+    await page.getByRole('button', { name: 'Select sessions' }).click();
+    for (const i of [1, 2, 5]) await page.locator('.list .row').nth(i).click();
+  },
+  search: async (page) => {
+    await page.goto(`${page.host}/search?q=the`);
+    await page.locator('.found').first().waitFor();
+  },
+  projects: async (page) => {
+    await page.goto(`${page.host}/projects`);
+    await page.locator('.opt').first().waitFor();
+  },
   'needs-you': async (page) => void (await page.goto(`${page.host}/needs-you`)),
   settings: async (page) => void (await page.goto(`${page.host}/settings`)),
   host: async (page) => {

@@ -2,10 +2,9 @@
 // main.ts; the stream's events enter here and nowhere else.
 
 import { t } from '../i18n/index.svelte';
-import { explain, get, post, Problem, request } from '../lib/api';
+import { explain, get, post, Problem } from '../lib/api';
 import { base, inside } from '../lib/base';
 import type { AgentOptions } from '../lib/fold';
-import { dayGroup } from '../lib/format';
 import { countParagraphs } from '../lib/markdown';
 import { drop, read, readJSON, write } from '../lib/storage';
 import { SharedStream } from '../lib/shared';
@@ -18,6 +17,7 @@ import { Presence } from './presence';
 import { Push } from './push.svelte';
 import { Renewal } from './renewal';
 import { OpenSession } from './session.svelte';
+import { Shelf } from './shelf.svelte';
 
 export type Route =
   | { page: 'home' }
@@ -26,17 +26,16 @@ export type Route =
   | { page: 'needs-you' }
   | { page: 'host' }
   | { page: 'settings' }
+  | { page: 'search' }
+  | { page: 'projects' }
   | { page: 'missing' };
 
 export interface Toast {
   id: number;
   text: string;
   good: boolean;
-}
-
-export interface Group {
-  name: string;
-  rows: SessionRow[];
+  /** What can be done about it, such as to undo it. */
+  action?: { label: string; run: () => void };
 }
 
 const LIST_PAGE = 100;
@@ -53,6 +52,8 @@ export function parseRoute(path: string): Route {
   if (path === '/needs-you') return { page: 'needs-you' };
   if (path === '/host') return { page: 'host' };
   if (path === '/settings') return { page: 'settings' };
+  if (path === '/search') return { page: 'search' };
+  if (path === '/projects') return { page: 'projects' };
   const session = /^\/s\/([^/]+)\/?$/.exec(path);
   if (session) return { page: 'session', id: decodeURIComponent(session[1]!) };
   return { page: 'missing' };
@@ -68,7 +69,6 @@ export class App {
   rows = $state.raw<SessionRow[]>([]);
   rowsLoaded = $state(false);
   rowsProblem = $state('');
-  nextPage = $state('');
   agents = $state.raw<Agent[]>([]);
   agentsLoaded = $state(false);
   approvals = $state.raw<Approval[]>([]);
@@ -85,15 +85,16 @@ export class App {
   toasts = $state<Toast[]>([]);
   polite = $state('');
   assertive = $state('');
-  /** The pointer is in the list: no row moves. */
-  listHeld = $state(false);
   sidebar = $state(read('sidebar') !== 'off');
   theme = $state<'system' | 'light' | 'dark'>((read('theme') as 'light' | 'dark' | null) ?? 'system');
-  /** The dialog of the open session that is shown. */
-  dialog = $state<'' | 'end' | 'rename' | 'delete'>('');
+  /** The dialog that is shown: of the open session, or of those named by ask. */
+  dialog = $state<'' | 'end' | 'delete' | 'forever'>('');
+  asked = $state.raw<string[]>([]);
+  palette = $state(false);
   readonly outbox: Outbox;
   readonly health = new HealthWatch();
   readonly push = new Push();
+  readonly shelf: Shelf;
 
   private readonly presence = new Presence(() => this.session?.id ?? '');
   private readonly stream: SharedStream;
@@ -106,10 +107,12 @@ export class App {
   private catchingUp = -1;
   private approvalsTimer: ReturnType<typeof setTimeout> | undefined;
   private baseline = 0;
-  private heldOrder: string[] = [];
+  /** How far each session has been read here; null where it never was. */
+  private readonly seen = new Map<string, number | null>();
 
   constructor() {
     this.outbox = new Outbox(() => this.loggedOut());
+    this.shelf = new Shelf(this);
     this.stream = new SharedStream({
       event: (event) => this.take(event),
       resync: () => void this.load(),
@@ -135,6 +138,8 @@ export class App {
     watchKeyboard();
     onOpen((path) => this.go(path));
     new Renewal(() => this.health.newer).start();
+    // Another tab has read something.
+    window.addEventListener('storage', () => this.seen.clear());
     window.addEventListener('online', () => this.stream.nudge());
     window.addEventListener('pageshow', (event) => {
       if (event.persisted) this.stream.nudge();
@@ -207,6 +212,8 @@ export class App {
     this.me = null;
     this.rows = [];
     this.rowsLoaded = false;
+    this.shelf.forget();
+    this.palette = false;
     this.approvals = [];
     this.connected = false;
     this.lostAt = 0;
@@ -222,7 +229,7 @@ export class App {
         `/api/v1/sessions?limit=${LIST_PAGE}`,
       );
       this.rows = sorted(page.sessions);
-      this.nextPage = page.next ? String(page.next) : '';
+      this.shelf.began(page);
       this.rowsLoaded = true;
       this.rowsProblem = '';
       this.baseline = readJSON<number>('baseline', -1);
@@ -248,23 +255,6 @@ export class App {
     this.outbox.kick(true);
   }
 
-  async more(): Promise<void> {
-    const page = this.nextPage;
-    if (!page) return;
-    this.nextPage = '';
-    try {
-      const more = await get<{ sessions: SessionRow[]; next?: string | number }>(
-        `/api/v1/sessions?limit=${LIST_PAGE}&page=${encodeURIComponent(page)}`,
-      );
-      const have = new Set(this.rows.map((row) => row.id));
-      this.rows = sorted([...this.rows, ...more.sessions.filter((row) => !have.has(row.id))]);
-      this.nextPage = more.next ? String(more.next) : '';
-    } catch (error) {
-      this.nextPage = page;
-      this.toast(explain(t.said.olderFailed, error));
-    }
-  }
-
   async loadAgents(): Promise<void> {
     try {
       this.agents = (await get<{ agents: Agent[] }>('/api/v1/agents')).agents ?? [];
@@ -282,26 +272,10 @@ export class App {
     }
   }
 
-  async rename(row: SessionRow, title: string): Promise<boolean> {
-    const path = `/api/v1/sessions/${encodeURIComponent(row.id)}`;
-    try {
-      this.upsert(await request<SessionRow>('PATCH', path, { title }, undefined, { 'If-Match': `"${row.version}"` }));
-      return true;
-    } catch (error) {
-      if (error instanceof Problem && error.status === 412) void this.fetchRow(row.id);
-      this.failed(t.said.renameFailed, error);
-      return false;
-    }
-  }
-
-  async remove(row: SessionRow): Promise<void> {
-    try {
-      await request('DELETE', `/api/v1/sessions/${encodeURIComponent(row.id)}`);
-      this.rows = this.rows.filter((other) => other.id !== row.id);
-      if (this.session?.id === row.id) this.go('/', true);
-    } catch (error) {
-      this.failed(t.said.deleteFailed, error);
-    }
+  /** Asks before something is done to sessions that cannot be had back; without ids to the open one. */
+  ask(dialog: 'end' | 'delete' | 'forever', ids: string[] = []): void {
+    this.asked = ids;
+    this.dialog = dialog;
   }
 
   /** Answers a question. The log says what became of it; a 409 carries the answer that won. */
@@ -331,6 +305,13 @@ export class App {
     this.arrive();
   }
 
+  /** Goes to the next session that needs the person. */
+  nextQuestion(): void {
+    const at = this.approvals.findIndex((approval) => approval.session === this.session?.id);
+    const next = this.approvals[(at + 1) % this.approvals.length];
+    if (next) this.go(`/s/${next.session}`);
+  }
+
   private arrive(): void {
     this.route = parseRoute(inside(location.pathname));
     const item = new URLSearchParams(location.search).get('item');
@@ -339,6 +320,7 @@ export class App {
     const id = this.route.page === 'session' ? this.route.id : '';
     if (this.session && this.session.id !== id) {
       this.session.close();
+      this.seen.delete(this.session.id);
       this.session = null;
     }
     if (id && !this.session) {
@@ -364,13 +346,15 @@ export class App {
     return this.session ? [this.session.id] : [];
   }
 
-  private async fetchRow(id: string): Promise<void> {
+  async fetchRow(id: string): Promise<SessionRow | null> {
     try {
       const { options, ...row } = await get<SessionRow & { options?: AgentOptions }>(`/api/v1/sessions/${encodeURIComponent(id)}`);
       this.upsert(row);
       if (options && this.session?.id === id) this.session.setOptions(options);
+      return row;
     } catch {
       // The session's own snapshot says what is wrong with it.
+      return null;
     }
   }
 
@@ -411,9 +395,10 @@ export class App {
 
   private listEvent(event: LogEvent): void {
     if (event.kind === 'session.deleted') {
-      this.rows = this.rows.filter((row) => row.id !== event.session);
+      const elsewhere = !this.shelf.deletes(event.session);
+      this.forgetRows([event.session]);
       if (this.session?.id === event.session) {
-        this.toast(t.said.deletedElsewhere);
+        if (elsewhere) this.toast(t.said.deletedElsewhere);
         this.go('/', true);
       }
       return;
@@ -431,10 +416,29 @@ export class App {
   private upsert(row: SessionRow): void {
     const before = this.rowOf(row.id);
     if (before && row.last_event < before.last_event) return;
-    this.rows = sorted([row, ...this.rows.filter((other) => other.id !== row.id)]);
+    this.rows = placed(this.rows, row);
     if (this.session?.id === row.id && this.session.stoppingRun && row.run !== this.session.stoppingRun) {
       this.session.stopped();
     }
+  }
+
+  /** Takes rows of a list, or such as this page made itself; what the log said later wins. */
+  know(rows: SessionRow[]): void {
+    if (rows.length < 20) {
+      for (const row of rows) this.upsert(row);
+      return;
+    }
+    const known = new Map(this.rows.map((row) => [row.id, row]));
+    for (const row of rows) {
+      const before = known.get(row.id);
+      if (!before || before.last_event <= row.last_event) known.set(row.id, row);
+    }
+    this.rows = sorted([...known.values()]);
+  }
+
+  forgetRows(ids: string[]): void {
+    const gone = new Set(ids);
+    this.rows = this.rows.filter((row) => !gone.has(row.id));
   }
 
   private refreshApprovals(): void {
@@ -526,40 +530,15 @@ export class App {
 
   unread(row: SessionRow): boolean {
     if (row.state === 'running' || row.state === 'queued' || this.session?.id === row.id) return false;
-    const seen = readJSON<{ seq: number } | null>(`seen.${row.id}`, null);
-    if (seen) return row.seq > seen.seq + QUIET;
-    return row.last_event > this.baseline;
+    let seen = this.seen.get(row.id);
+    if (seen === undefined) this.seen.set(row.id, (seen = readJSON<{ seq: number } | null>(`seen.${row.id}`, null)?.seq ?? null));
+    return seen === null ? row.last_event > this.baseline : row.seq > seen + QUIET;
   }
 
-  /** The list in its groups. While the pointer is in it, rows keep their places. */
-  groups(): Group[] {
-    let rows = this.rows;
-    if (this.listHeld && this.heldOrder.length > 0) {
-      const place = new Map(this.heldOrder.map((id, i) => [id, i]));
-      rows = [...rows].sort((a, b) => (place.get(a.id) ?? -1) - (place.get(b.id) ?? -1));
-    } else {
-      this.heldOrder = rows.map((row) => row.id);
-    }
-    const now: SessionRow[] = [];
-    const groups = new Map<string, SessionRow[]>();
-    for (const row of rows) {
-      if (row.state === 'running' || row.state === 'waiting' || row.state === 'queued') {
-        now.push(row);
-        continue;
-      }
-      const name = dayGroup(row.last_at, this.now);
-      const group = groups.get(name);
-      if (group) group.push(row);
-      else groups.set(name, [row]);
-    }
-    const list = [...groups].map(([name, members]) => ({ name, rows: members }));
-    return now.length > 0 ? [{ name: t.list.now, rows: now }, ...list] : list;
-  }
-
-  toast(text: string, good = false): void {
-    const toast = { id: ++this.toastId, text, good };
+  toast(text: string, good = false, action?: Toast['action']): number {
+    const toast = { id: ++this.toastId, text, good, action };
     this.toasts = [...this.toasts, toast].slice(-2);
-    setTimeout(() => this.dismiss(toast.id), 5000);
+    return toast.id;
   }
 
   dismiss(id: number): void {
@@ -623,4 +602,12 @@ export function linkSecret(text: string): string {
 
 function sorted(rows: SessionRow[]): SessionRow[] {
   return [...rows].sort((a, b) => b.last_event - a.last_event);
+}
+
+/** The rows with this one at its place; the latest are first. */
+function placed(rows: SessionRow[], row: SessionRow): SessionRow[] {
+  const out = rows.filter((other) => other.id !== row.id);
+  const at = out.findIndex((other) => other.last_event <= row.last_event);
+  out.splice(at < 0 ? out.length : at, 0, row);
+  return out;
 }

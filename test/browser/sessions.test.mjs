@@ -1,0 +1,530 @@
+// The list of sessions: what is done to one and to many, and how it stands still; the palette and the search.
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { atBothSizes, desktop, launch, Person, phone } from './page.mjs';
+import { until } from './world.mjs';
+
+const IMG = '<img src=x onerror=alert(1)>';
+
+/** Sessions that nothing was said in, the last one on top. */
+async function sessions(world, ...titles) {
+  const ids = [];
+  for (const title of titles) ids.push((await world.call('POST', '/api/v1/sessions', { agent: 'script', cwd: world.work, title })).id);
+  return ids;
+}
+
+const rowOf = (page, title) => page.locator('.list .rowbox', { hasText: title });
+const titles = (page) => page.locator('.list .rowbox .t').evaluateAll((all) => all.map((each) => each.firstChild.textContent.trim()));
+const groups = (page) => page.locator('.list .grp').allTextContents();
+
+async function menu(page, title, entry) {
+  const row = rowOf(page, title);
+  await row.hover();
+  await row.getByRole('button', { name: /^Menu: / }).click();
+  await page.getByRole('menuitem', { name: entry, exact: true }).click();
+}
+
+const toast = (page, text) => page.locator('.toast', { hasText: text });
+
+/** Every row, as the host has them: what is shown is also what is kept. */
+const list = async (world, query = '') => (await world.call('GET', `/api/v1/sessions?limit=500${query}`)).sessions;
+
+atBothSizes([
+  [
+    'a session is pinned, named where it stands, archived, and had back',
+    async ({ world, visitor, size }) => {
+      await sessions(world, 'first', 'second', 'third');
+      const { page } = await visitor();
+      await page.goto(world.base);
+      await rowOf(page, 'first').waitFor();
+
+      await menu(page, 'first', 'Pin');
+      await until('it is pinned', async () => (await groups(page))[0] === 'Pinned' && (await titles(page))[0] === 'first');
+      await until('the host knows', async () => (await list(world)).find((row) => row.title === 'first').pinned);
+
+      await menu(page, 'second', 'Rename');
+      const name = page.locator('.list').getByRole('textbox', { name: 'Name' });
+      assert.equal(await name.evaluate((field) => field.selectionEnd - field.selectionStart), 6, 'its name is selected');
+      await name.fill(`${IMG} renamed`);
+      await name.press('Enter');
+      await rowOf(page, `${IMG} renamed`).waitFor();
+      assert.equal(await page.locator('aside img, main img').count(), 0);
+      assert.equal(await page.evaluate(() => document.activeElement.closest('.rowbox')?.textContent.includes('renamed')), true, 'the focus is back on the row');
+      await menu(page, 'third', 'Rename');
+      await name.fill('not this');
+      await name.press('Escape');
+      await rowOf(page, 'third').waitFor();
+
+      await menu(page, 'third', 'Archive');
+      await toast(page, 'Archived “third”.').waitFor();
+      await rowOf(page, 'third').waitFor({ state: 'detached' });
+      await toast(page, 'third').getByRole('button', { name: 'Undo' }).click();
+      await rowOf(page, 'third').waitFor();
+      await until('the host knows', async () => (await list(world)).length === 3);
+      await menu(page, 'third', 'Archive');
+      await page.getByRole('button', { name: 'Filter', exact: true }).click();
+      await page.getByRole('menuitemradio', { name: 'Archived' }).click();
+      await rowOf(page, 'third').waitFor();
+      await until('nothing else is archived', async () => (await titles(page)).length === 1);
+      await menu(page, 'third', 'Out of the archive');
+      await rowOf(page, 'third').waitFor({ state: 'detached' });
+      await page.getByRole('button', { name: 'Show all sessions' }).click();
+      await until('all are there', async () => (await titles(page)).length === 3);
+      if (size.phone) await page.locator('.tabs').waitFor();
+    },
+  ],
+  [
+    'a session is deleted without a question and had back within ten seconds; the open one too; the trash has the rest',
+    async ({ world, visitor }) => {
+      const [a] = await sessions(world, 'first', 'second');
+      const person = await visitor();
+      const { page } = person;
+      await page.clock.install();
+      await page.goto(world.base);
+      await menu(page, 'second', 'Delete');
+      await rowOf(page, 'second').waitFor({ state: 'detached' });
+      const undo = toast(page, 'Deleted “second”.');
+      // While somebody points at it, it stays.
+      await undo.hover();
+      await page.clock.runFor(60_000);
+      await undo.getByRole('button', { name: 'Undo' }).click();
+      await rowOf(page, 'second').waitFor();
+      await until('it is restored', async () => (await list(world)).length === 2);
+
+      await page.goto(`${world.base}/s/${a}`);
+      await page.locator('.head').getByRole('button', { name: 'More' }).click();
+      await page.getByRole('menuitem', { name: 'Delete' }).click();
+      await page.getByRole('heading', { name: 'All sessions' }).waitFor();
+      await toast(page, 'Deleted “first”.').getByRole('button', { name: 'Undo' }).click();
+      await page.waitForURL(/\/s\//);
+      await page.getByRole('heading', { name: 'first' }).waitFor();
+
+      await page.goto(world.base);
+      await menu(page, 'first', 'Delete');
+      await toast(page, 'Deleted').waitFor();
+      await page.mouse.move(700, 400);
+      await page.clock.runFor(11_000);
+      await toast(page, 'Deleted').waitFor({ state: 'detached' });
+      await page.getByRole('button', { name: 'Filter', exact: true }).click();
+      await page.getByRole('menuitemradio', { name: 'Trash' }).click();
+      await rowOf(page, 'first').waitFor();
+      await menu(page, 'first', 'Restore');
+      await rowOf(page, 'first').waitFor({ state: 'detached' });
+      await until('it is restored', async () => (await list(world)).length === 2);
+    },
+  ],
+  [
+    'what a run costs is asked before its session is deleted',
+    async ({ world, visitor }) => {
+      const person = await visitor();
+      const { page } = person;
+      const id = await person.begin('title At work title\nask q1 "Go on" go on');
+      await person.question();
+      await page.goto(world.base);
+      await page.locator('.list .grp', { hasText: 'Now' }).waitFor();
+      await page.locator('.list .rowbox .wait').first().waitFor();
+      await menu(page, 'title', 'Delete');
+      const dialog = page.getByRole('dialog', { name: 'Delete this session?' });
+      await dialog.getByText('is cut off').waitFor();
+      assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Keep it', 'the safe answer has the focus');
+      await page.keyboard.press('Escape');
+      await dialog.waitFor({ state: 'detached' });
+      assert.equal((await world.session(id)).state, 'waiting');
+      await menu(page, 'title', 'Delete');
+      await dialog.getByRole('button', { name: 'Delete the session' }).click();
+      await until('it is in the trash', async () => (await list(world, '&deleted=true')).length === 1);
+    },
+    { once: true },
+  ],
+  [
+    'a duplicate has the transcript and a name of its own',
+    async ({ world, visitor }) => {
+      const person = await visitor();
+      const { page } = person;
+      const id = await person.begin('title Original title\nsay "the whole of it"');
+      await person.finished();
+      await page.goto(world.base);
+      await menu(page, 'Original', 'Duplicate');
+      await page.waitForURL((url) => url.pathname.startsWith('/s/') && !url.pathname.includes(id));
+      await page.getByRole('heading', { name: /^Copy of .*Original/ }).waitFor();
+      await page.getByText('the whole of it', { exact: true }).waitFor();
+    },
+  ],
+  [
+    'projects and tags are made, given from the menu, filtered by, renamed and removed',
+    async ({ world, visitor }) => {
+      const other = join(world.user, 'src', 'courier');
+      mkdirSync(other, { recursive: true });
+      await sessions(world, 'first', 'second');
+      const { page } = await visitor();
+      await page.goto(world.base);
+
+      await menu(page, 'first', 'Tags…');
+      const tag = page.getByRole('textbox', { name: 'A tag' });
+      await tag.fill(IMG);
+      await tag.press('Enter');
+      await page.getByRole('checkbox', { name: IMG }).waitFor();
+      await tag.fill('work');
+      await tag.press('Enter');
+      await page.getByRole('checkbox', { name: 'work' }).waitFor();
+      await page.getByRole('checkbox', { name: IMG }).click();
+      await page.getByRole('button', { name: 'Done' }).click();
+      await until('the host knows', async () => (await list(world)).find((row) => row.title === 'first').tags?.join() === 'work');
+      await rowOf(page, 'first').locator('.tag', { hasText: 'work' }).waitFor();
+
+      await menu(page, 'second', 'Project…');
+      await page.getByRole('button', { name: 'New project for replay' }).click();
+      await page.getByRole('textbox', { name: 'Name' }).fill('Replay');
+      await page.getByRole('combobox').selectOption('script');
+      await page.getByRole('button', { name: 'Save' }).click();
+      await toast(page, 'to Replay').waitFor();
+      await page.getByRole('button', { name: 'Filter', exact: true }).click();
+      await page.getByRole('menuitemradio', { name: 'Replay' }).click();
+      await until('only those of the project', async () => (await titles(page)).join() === 'second');
+
+      // Who looks at a project begins in it.
+      await page.locator('a:visible[href$="/new"]').first().click();
+      await page.locator('.field .m', { hasText: 'src/replay' }).waitFor();
+      assert.equal(await page.getByRole('radio', { name: /Script/ }).getAttribute('aria-checked'), 'true');
+
+      await page.goto(`${world.base}/projects`);
+      await page.getByRole('button', { name: 'Rename work' }).click();
+      await page.getByRole('textbox', { name: 'Name of the tag' }).fill('office');
+      await page.keyboard.press('Enter');
+      await page.getByRole('button', { name: 'Rename office' }).waitFor();
+      await until('the host knows', async () => (await list(world)).find((row) => row.title === 'first').tags?.join() === 'office');
+      await page.getByRole('button', { name: 'Change Replay' }).click();
+      await page.getByRole('textbox', { name: 'Name' }).fill('Replays');
+      await page.getByRole('button', { name: 'Save' }).click();
+      await page.getByText('Replays').first().waitFor();
+      await page.getByRole('button', { name: 'Remove Replays' }).click();
+      await page.getByRole('button', { name: 'Remove', exact: true }).click();
+      await page.getByRole('button', { name: 'Change Replays' }).waitFor({ state: 'detached' });
+      await page.getByRole('button', { name: 'Remove office' }).click();
+      await page.getByRole('button', { name: 'Remove', exact: true }).click();
+      await page.getByText('A session gets tags').waitFor();
+      await until('nothing of it is left', async () => (await list(world)).every((row) => !row.project && !row.tags?.length));
+    },
+  ],
+  [
+    'many are selected, by ticks, a range and the keyboard, and what is done to them is undone',
+    async ({ world, visitor, size }) => {
+      const names = ['one', 'two', 'three', 'four', 'five', 'six'];
+      await sessions(world, ...names);
+      const { page } = await visitor();
+      await page.goto(world.base);
+      await page.getByRole('button', { name: 'Select sessions' }).click();
+      const box = (name) => page.locator('.list').getByRole('checkbox', { name: new RegExp(`^${name}`) });
+      await box('six').click();
+      if (size.phone) for (const name of ['five', 'four', 'three']) await box(name).click();
+      else await box('three').click({ modifiers: ['Shift'] });
+      await page.getByText('4 selected').waitFor();
+      await page.getByRole('button', { name: 'Archive', exact: true }).click();
+      await toast(page, 'Archived 4 sessions.').waitFor();
+      await until('two are left', async () => (await titles(page)).length === 2);
+      await until('the host knows', async () => (await list(world)).length === 2);
+      await toast(page, 'Archived').getByRole('button', { name: 'Undo' }).click();
+      await until('all are back', async () => (await titles(page)).length === 6 && (await list(world)).length === 6);
+
+      if (!size.phone) {
+        // By keyboard alone.
+        await page.locator('.list .row').first().focus();
+        await page.keyboard.press('Space');
+        await page.keyboard.press('Shift+ArrowDown');
+        await page.keyboard.press('Shift+ArrowDown');
+        await page.getByText('3 selected').waitFor();
+        await page.keyboard.press('Control+a');
+        await page.getByText('6 selected').waitFor();
+        await page.keyboard.press('Escape');
+        await page.locator('.bulk').waitFor({ state: 'detached' });
+      }
+      await page.getByRole('button', { name: 'Select sessions' }).click();
+      await box('one').click();
+      await box('two').click();
+      await page.getByRole('group', { name: 'Selected sessions' }).getByRole('button', { name: 'Tags…' }).click();
+      await page.getByRole('textbox', { name: 'A tag' }).fill('both');
+      await page.keyboard.press('Enter');
+      await toast(page, 'Tagged 2 sessions: both.').waitFor();
+      await page.getByRole('button', { name: 'Done' }).click();
+      await until('both have it', async () => (await list(world, '&tag=both')).length === 2);
+
+      await page.getByRole('button', { name: 'Select sessions' }).click();
+      await box('one').click();
+      await box('six').click();
+      await page.getByRole('group', { name: 'Selected sessions' }).getByRole('button', { name: 'Delete' }).click();
+      await until('they are gone', async () => (await list(world)).length === 4);
+      await toast(page, 'Deleted 2 sessions.').getByRole('button', { name: 'Undo' }).click();
+      await until('they are back', async () => (await titles(page)).length === 6 && (await list(world)).length === 6);
+    },
+  ],
+  [
+    'no row moves while the pointer is in the list',
+    async ({ world, visitor }) => {
+      const [a, b] = await sessions(world, 'first', 'second', 'third');
+      const { page } = await visitor();
+      await page.goto(world.base);
+      await until('the order', async () => (await titles(page)).join() === 'third,second,first');
+      await rowOf(page, 'second').hover();
+      await world.call('POST', `/api/v1/sessions/${a}/messages`, { client_id: 'm1', text: 'ask q1 "Go on" go on' });
+      // The row says so where it stands.
+      await rowOf(page, 'first').locator('.wait').first().waitFor();
+      assert.deepEqual(await titles(page), ['third', 'second', 'first']);
+      await sessions(world, 'fourth');
+      await world.call('POST', `/api/v1/sessions/${b}/messages`, { client_id: 'm2', text: 'say "something"' });
+      await until('the host is done', async () => (await world.session(b)).seq > 5);
+      assert.deepEqual(await titles(page), ['third', 'second', 'first']);
+      await page.mouse.move(900, 500);
+      await until('then they go to their places', async () => (await groups(page))[0] === 'Now' && (await titles(page))[0] === 'first');
+      await rowOf(page, 'fourth').waitFor();
+    },
+    { once: true },
+  ],
+  [
+    'two tabs: one deletes what the other renames, and nobody loses a word',
+    async ({ world, visitor }) => {
+      const [a] = await sessions(world, 'first', 'second');
+      const person = await visitor();
+      person.expect(/status of (404|412)/);
+      const one = person.page;
+      await one.goto(world.base);
+      await rowOf(one, 'first').waitFor();
+      const two = await person.tab();
+      await two.goto(world.base);
+      await menu(one, 'first', 'Rename');
+      const name = one.locator('.list').getByRole('textbox', { name: 'Name' });
+      await name.fill('my name for it');
+      // Something else of it is changed meanwhile: the name is written all the same.
+      await menu(two, 'first', 'Pin');
+      await until('it is pinned', async () => (await world.session(a)).pinned);
+      await name.press('Enter');
+      await rowOf(two, 'my name for it').waitFor();
+      assert.equal((await world.session(a)).pinned, true);
+
+      // It was renamed there meanwhile: that stays, and it is said here.
+      await menu(one, 'my name for it', 'Rename');
+      await name.fill('too late');
+      const { version } = await world.session(a);
+      await fetch(`${world.base}/api/v1/sessions/${a}`, {
+        method: 'PATCH',
+        headers: { Authorization: `Bearer ${world.token}`, 'Content-Type': 'application/json', 'If-Match': `"${version}"` },
+        body: JSON.stringify({ title: 'their name for it' }),
+      });
+      await rowOf(two, 'their name for it').waitFor();
+      await name.press('Enter');
+      await toast(one, 'keeps its name').waitFor();
+      await rowOf(one, 'their name for it').waitFor();
+
+      await menu(one, 'their name', 'Rename');
+      await name.fill('of what is gone');
+      await menu(two, 'their name', 'Delete');
+      await until('it is deleted', async () => (await list(world)).length === 1);
+      await rowOf(one, 'first').waitFor({ state: 'detached' });
+      await one.locator('.list input').waitFor({ state: 'detached' });
+      assert.deepEqual(await titles(one), ['second']);
+    },
+    { once: true },
+  ],
+  [
+    'the palette finds sessions, text and commands by keyboard alone, and jumps to the place',
+    async ({ world, visitor, size }) => {
+      const person = await visitor();
+      const { page } = person;
+      await page.addInitScript(() => {
+        globalThis.ran = 0;
+        globalThis.alert = () => globalThis.ran++;
+      });
+      await person.begin(`title ${IMG} needle title\nsay "${IMG} the haystack of straw\\n\\n"\n${Array.from({ length: 60 }, (_, i) => `say "paragraph ${i}\\n\\n"`).join('\n')}`);
+      await person.finished();
+      await sessions(world, 'Another needle', 'Nothing');
+      await until('the index has it', async () => {
+        const { hits, behind } = await world.call('GET', '/api/v1/search?q=haystack');
+        return behind === 0 && hits.length > 0;
+      });
+      await page.goto(world.base);
+      await rowOf(page, 'Another').waitFor();
+      if (size.phone) await page.locator('.head').getByRole('button', { name: 'Search' }).click();
+      else await page.keyboard.press('Control+k');
+      const box = page.getByRole('combobox');
+      await box.waitFor();
+      const selected = page.getByRole('option', { selected: true });
+      assert.match(await selected.textContent(), /New session/, 'its first row');
+      await box.fill('needle');
+      await page.getByRole('option', { name: /Another/ }).waitFor();
+      assert.equal(await page.getByRole('option').first().getAttribute('aria-selected'), 'true', 'the first hit is selected');
+      assert.match(await page.getByRole('group', { name: 'Sessions', exact: true }).textContent(), /<img src=x onerror=alert\(1\)> needle/);
+      for (let i = 0; i < 9 && !/Another/.test(await selected.textContent()); i++) await page.keyboard.press('ArrowDown');
+      assert.deepEqual(await selected.locator('mark').allTextContents(), ['needle']);
+      assert.equal(await box.getAttribute('aria-activedescendant'), await selected.getAttribute('id'));
+
+      await box.fill('haystack');
+      const hit = page.getByRole('option', { name: /haystack of straw/ });
+      await hit.first().waitFor();
+      assert.ok((await hit.first().locator('mark').allTextContents()).includes('haystack'));
+      assert.deepEqual(await person.axe(), []);
+      while (!/straw/.test(await selected.textContent())) await page.keyboard.press('ArrowDown');
+      await page.keyboard.press('Enter');
+      await page.waitForURL(/\/s\/[^/]+\?item=/);
+      await page.locator('.rowbox.lit').waitFor();
+      assert.match(await page.locator('.rowbox.lit').textContent(), /haystack|title/);
+
+      // A command, and a name that is only there.
+      if (!size.phone) {
+        await page.keyboard.press('Control+k');
+        await box.fill('dark th');
+        await page.getByRole('option', { name: 'Dark theme' }).waitFor();
+        await page.keyboard.press('Enter');
+        await until('it is dark', () => page.evaluate(() => document.documentElement.dataset.theme === 'dark'));
+        await page.keyboard.press('Control+k');
+        await box.waitFor();
+        await page.keyboard.press('Escape');
+        await box.waitFor({ state: 'detached' });
+        assert.equal(await page.evaluate(() => document.activeElement.tagName), 'TEXTAREA', 'the focus is back');
+      }
+      assert.equal(await page.evaluate(() => globalThis.ran), 0);
+      assert.equal(await page.locator('img').count(), 0);
+    },
+  ],
+  [
+    'the search has a page of its own with filters, which the address keeps',
+    async ({ world, visitor }) => {
+      const person = await visitor();
+      const { page } = person;
+      await page.addInitScript(() => (globalThis.alert = () => (globalThis.ran = 1)));
+      await person.begin(`say "${IMG} a lighthouse stands"\ntool t1 execute "lighthouse.sh"\ntool-output t1 "lighthouse on\\n"\ntool-done t1`);
+      await person.finished();
+      await sessions(world, 'The lighthouse');
+      await until('the index has it', async () => {
+        const { hits, behind } = await world.call('GET', '/api/v1/search?q=lighthouse');
+        return behind === 0 && hits.some((hit) => hit.kind === 'assistant') && hits.some((hit) => hit.kind === 'title');
+      });
+      await page.goto(`${world.base}/search`);
+      await page.getByRole('searchbox').fill('lighthouse');
+      const found = page.locator('.found');
+      await found.first().waitFor();
+      const all = await found.count();
+      await page.getByRole('button', { name: 'Titles', exact: true }).click();
+      await until('titles only', async () => (await found.count()) < all);
+      assert.match((await found.allTextContents()).join(), /The lighthouse/);
+      await page.getByRole('button', { name: 'Said', exact: true }).click();
+      await found.filter({ hasText: '<img src=x onerror=alert(1)> a lighthouse stands' }).first().waitFor();
+      assert.ok((await found.locator('mark').allTextContents()).every((text) => /lighthouse/i.test(text)));
+      assert.match(page.url(), /q=lighthouse&kind=said/);
+      assert.deepEqual(await person.axe(), []);
+      await person.notSideways();
+      await page.reload();
+      await found.filter({ hasText: 'a lighthouse stands' }).first().click();
+      await page.waitForURL(/\/s\/[^/]+\?item=/);
+      await page.locator('.rowbox.lit', { hasText: 'lighthouse' }).waitFor();
+      await page.goBack();
+      await found.first().waitFor();
+      assert.equal(await page.getByRole('searchbox').inputValue(), 'lighthouse');
+      assert.equal(await page.evaluate(() => globalThis.ran), undefined);
+      assert.equal(await page.locator('img').count(), 0);
+    },
+  ],
+  [
+    'the keys of the list go through it, and Alt with the arrows through the sessions',
+    async ({ world, visitor }) => {
+      const ids = await sessions(world, ...Array.from({ length: 40 }, (_, i) => `session ${i}`));
+      const { page } = await visitor();
+      await page.goto(`${world.base}/s/${ids[39]}`);
+      await page.locator('.list .row[aria-current]').waitFor();
+      await page.keyboard.press('Alt+ArrowDown');
+      await page.waitForURL(new RegExp(ids[38]));
+      await page.keyboard.press('Alt+ArrowUp');
+      await page.waitForURL(new RegExp(ids[39]));
+      assert.equal(await page.locator('.list [tabindex="0"].row').count(), 1, 'one stop for the focus');
+      await page.locator('.list .row').first().focus();
+      const here = () => page.evaluate(() => document.activeElement.closest('.rowbox')?.querySelector('.t').firstChild.textContent.trim());
+      await page.keyboard.press('End');
+      await until('the last', async () => (await here()) === 'session 0');
+      await page.keyboard.press('ArrowUp');
+      await until('the one before', async () => (await here()) === 'session 1');
+      await page.keyboard.press('Home');
+      await until('the first', async () => (await here()) === 'session 39');
+      await page.keyboard.press('F2');
+      await page.keyboard.type('named');
+      await page.keyboard.press('Enter');
+      await until('it has its name', async () => (await world.session(ids[39])).title === 'named');
+      await until('the focus stays', async () => (await here()) === 'named');
+      await page.keyboard.press('Delete');
+      await until('it is deleted', async () => (await list(world)).length === 39);
+      await until('the next has the focus', async () => (await here()) === 'session 38');
+      await page.keyboard.press('Control+z');
+      await until('it is back', async () => (await list(world)).length === 40);
+    },
+    { once: true },
+  ],
+]);
+
+// The page's stand-in for the host has so many sessions at once.
+describe('ten thousand sessions', () => {
+  let mock, browser, base;
+  before(async () => {
+    mock = spawn(process.execPath, [join(import.meta.dirname, '../../web/mock/server.mjs'), '--port', '0', '--many', '10000'], { stdio: ['ignore', 'pipe', 'inherit'] });
+    base = String(await new Promise((done) => mock.stdout.once('data', done))).trim();
+    browser = await launch();
+  });
+  after(async () => {
+    await browser?.close();
+    mock?.kill();
+  });
+
+  for (const size of [desktop, phone]) {
+    test(`are scrolled through without a long task, few of them in the document (${size.name})`, { timeout: 120_000 }, async () => {
+      const person = await Person.arrive(browser, { base, output: '' }, size, { link: false });
+      const { page } = person;
+      try {
+        await page.goto(base);
+        await page.locator('.list .row').first().waitFor();
+        const box = page.locator('.list');
+        assert.equal(await page.locator('.list [role=listitem]').first().getAttribute('aria-posinset'), '1');
+        await browser.startTracing(page, { categories: ['toplevel', 'devtools.timeline', '__metadata'] });
+        let most = 0;
+        // To the end, whose pages load on the way, as fast as a browser draws it.
+        await until('the end', async () => {
+          const [end, n] = await box.evaluate(async (list) => {
+            let most = 0;
+            for (let i = 0; i < 40; i++) {
+              list.scrollTop += 700;
+              await new Promise(requestAnimationFrame);
+              most = Math.max(most, list.querySelectorAll('*').length);
+            }
+            return [list.textContent.includes('Session 10000'), most];
+          });
+          most = Math.max(most, n);
+          return end;
+        }, 90_000);
+        assert.ok(most < 1500, `${most} elements`);
+        // What a task costs the page's thread, whatever else this machine does.
+        const { traceEvents } = JSON.parse(await browser.stopTracing());
+        const main = new Set(traceEvents.filter((e) => e.name === 'thread_name' && e.args.name === 'CrRendererMain').map((e) => `${e.pid} ${e.tid}`));
+        const tasks = traceEvents.filter((e) => e.ph === 'X' && /RunTask$/.test(e.name) && main.has(`${e.pid} ${e.tid}`));
+        assert.ok(tasks.length > 100, 'the tasks were counted');
+        assert.deepEqual(tasks.map((e) => Math.round(e.tdur / 1000)).filter((ms) => ms > 50), [], 'no task over 50 ms');
+        assert.ok((await box.evaluate((list) => list.scrollHeight)) > 9_900 * 46);
+        // What is in the middle is drawn at once, and the keys go on from there.
+        await box.evaluate((list) => (list.scrollTop = list.scrollHeight / 2));
+        await page.locator('.list .rowbox', { hasText: /Session 0(49|50)\d\d/ }).first().waitFor();
+        if (!size.phone) {
+          const row = page.locator('.list .rowbox', { hasText: /Session 0(49|50)\d\d/ }).nth(3).locator('.row');
+          const before = await row.locator('.t').textContent();
+          await row.focus();
+          await page.keyboard.press('ArrowDown');
+          const now = await page.evaluate(() => document.activeElement.querySelector('.t')?.textContent);
+          assert.equal(Number(/\d+/.exec(now)[0]), Number(/\d+/.exec(before)[0]) + 1);
+          await page.keyboard.press('Home');
+          await until('the first', () => page.evaluate(() => document.activeElement.closest('[aria-posinset="1"]') !== null));
+        }
+        assert.deepEqual(await person.axe(), []);
+        person.check();
+      } finally {
+        await person.leave();
+      }
+    });
+  }
+});

@@ -1,0 +1,463 @@
+// The list of sessions as a person orders it: what it shows, its pages, what is selected, and what is done to one
+// session or to many. The rows themselves are the app's, which the log keeps up to date.
+
+import { SvelteSet } from 'svelte/reactivity';
+import { t } from '../i18n/index.svelte';
+import { explain, get, newId, post, Problem, request } from '../lib/api';
+import { filterKey, filterQuery, fits, groupRows, holdPlaces, rangeOf, startOfDay, type Filter, type Group } from '../lib/groups';
+import type { IconName } from '../lib/icons';
+import type { Project, SessionRow, TagCount } from '../lib/types';
+import type { App } from './app.svelte';
+
+const FIRST_PAGE = 100;
+const PAGE = 500;
+/** As many as the host takes in one request. */
+const BULK = 500;
+
+interface ListPage {
+  sessions: SessionRow[];
+  next?: string | number | null;
+}
+
+/** How far a list has been read: rows above floor are all here. */
+interface Read {
+  next: string;
+  floor: number;
+}
+
+/** An entry of a session's menu. */
+export interface Act {
+  icon: IconName;
+  text: string;
+  run: () => unknown;
+}
+
+export type Action = 'archive' | 'unarchive' | 'pin' | 'unpin' | 'tag' | 'untag' | 'project' | 'delete' | 'restore';
+const BACK: Partial<Record<Action, Action>> = { archive: 'unarchive', unarchive: 'archive', pin: 'unpin', unpin: 'pin', tag: 'untag', untag: 'tag', delete: 'restore' };
+
+export class Shelf {
+  filter = $state.raw<Filter>({ kind: 'all' });
+  projects = $state.raw<Project[]>([]);
+  tags = $state.raw<TagCount[]>([]);
+  /** What was deleted; the stream does not tell of it. */
+  private trash = $state.raw<SessionRow[]>([]);
+  private reads = $state.raw<Record<string, Read>>({});
+  problem = $state('');
+  /** Deleted here; the host is on its way. */
+  private readonly gone = new SvelteSet<string>();
+  private reading = '';
+  /** The groups as they were when the pointer came. */
+  private held = $state.raw<Group[] | null>(null);
+  private pointer = false;
+
+  selecting = $state(false);
+  readonly selected = new SvelteSet<string>();
+  private last = '';
+
+  /** The session that is being renamed, in the list or in the head of its page. */
+  renaming = $state.raw<{ id: string; head: boolean } | null>(null);
+  /** The session whose menu is open, and the button that opened it. */
+  menu = $state.raw<{ row: SessionRow; from: HTMLElement; head: boolean; acts?: Act[] } | null>(null);
+  /** The sessions whose tags or project are chosen. */
+  choosing = $state.raw<{ what: 'tags' | 'project'; ids: string[] } | null>(null);
+
+  constructor(private readonly app: App) {}
+
+  private readonly day = $derived.by(() => startOfDay(this.app.now));
+
+  /** The rows of the list, as far as it has been read. */
+  readonly rows = $derived.by(() => {
+    const filter = this.filter;
+    if (filter.kind === 'trash') return this.trash;
+    const floor = this.reads[filterKey(filter)]?.floor ?? Infinity;
+    return this.app.rows.filter((row) => (row.pinned || row.last_event >= floor) && fits(row, filter) && !this.gone.has(row.id));
+  });
+
+  readonly groups = $derived.by(() => (this.held ? holdPlaces(this.held, this.rows, this.day) : groupRows(this.rows, this.day)));
+
+  /** The first page of what is shown is here. */
+  readonly loaded = $derived.by(() => filterKey(this.filter) in this.reads);
+  readonly more = $derived.by(() => Boolean(this.reads[filterKey(this.filter)]?.next));
+
+  readonly filterName = $derived.by(() => {
+    const filter = this.filter;
+    switch (filter.kind) {
+      case 'archived':
+        return t.list.archived;
+      case 'trash':
+        return t.list.trash;
+      case 'project':
+        return this.projectName(filter.id);
+      case 'tag':
+        return filter.tag;
+      default:
+        return '';
+    }
+  });
+
+  projectName(id: string): string {
+    return this.projects.find((project) => project.id === id)?.name ?? '';
+  }
+
+  // Reading
+
+  /** The app has read the first page of the whole list anew. */
+  began(page: ListPage): void {
+    this.reads = { all: readOf(page, FIRST_PAGE) };
+    this.problem = '';
+    if (this.filter.kind !== 'all') void this.readMore();
+    void this.loadNames();
+  }
+
+  forget(): void {
+    this.reads = {};
+    this.trash = [];
+    this.held = null;
+    this.filter = { kind: 'all' };
+    this.projects = [];
+    this.tags = [];
+    this.endSelecting();
+  }
+
+  show(filter: Filter): void {
+    this.filter = filter;
+    this.thaw();
+    this.endSelecting();
+    // The stream does not tell what comes into the trash.
+    if (filter.kind === 'trash') {
+      const { trash, ...rest } = this.reads;
+      this.reads = rest;
+    }
+    if (!this.loaded) void this.readMore();
+  }
+
+  /** Reads the next page of what is shown. */
+  async readMore(): Promise<void> {
+    const filter = this.filter;
+    const key = filterKey(filter);
+    const before = this.reads[key];
+    if (this.reading === key || before?.next === '') return;
+    this.reading = key;
+    const limit = before ? PAGE : FIRST_PAGE;
+    try {
+      const page = await get<ListPage>(`/api/v1/sessions?limit=${limit}${filterQuery(filter)}${before ? `&page=${encodeURIComponent(before.next)}` : ''}`);
+      // What was read anew meanwhile begins again.
+      if (this.reads[key] !== before) return;
+      if (filter.kind === 'trash') this.trash = before ? [...this.trash, ...page.sessions] : page.sessions;
+      else this.app.know(page.sessions);
+      this.reads = { ...this.reads, [key]: readOf(page, limit) };
+      this.problem = '';
+    } catch (error) {
+      if (error instanceof Problem && error.status === 401) this.app.loggedOut();
+      else this.problem = explain(before ? t.said.olderFailed : t.said.listFailed, error);
+    } finally {
+      if (this.reading === key) this.reading = '';
+    }
+  }
+
+  /** The projects and tags that there are. */
+  async loadNames(): Promise<void> {
+    try {
+      const [projects, tags] = await Promise.all([
+        get<{ projects: Project[] }>('/api/v1/projects'),
+        get<{ tags: TagCount[] }>('/api/v1/tags'),
+      ]);
+      this.projects = projects.projects;
+      this.tags = tags.tags;
+    } catch (error) {
+      this.app.failed(t.said.namesFailed, error);
+    }
+  }
+
+  // The pointer
+
+  /** While the pointer is in the list, or a name is written in it, no row moves. */
+  hold(pointer: boolean): void {
+    this.pointer = pointer;
+    const hold = pointer || this.renaming?.head === false;
+    if (hold !== (this.held !== null)) this.held = hold ? groupRows(this.rows, this.day) : null;
+  }
+
+  /** What the person does himself is seen at once. */
+  thaw(): void {
+    if (this.held) this.held = groupRows(this.rows, this.day);
+  }
+
+  beginRename(id: string, head: boolean): void {
+    this.renaming = { id, head };
+    this.hold(this.pointer);
+  }
+
+  endRename(): void {
+    this.renaming = null;
+    this.hold(this.pointer);
+  }
+
+  // Selecting
+
+  startSelecting(id = ''): void {
+    this.selecting = true;
+    if (id) this.toggle(id);
+  }
+
+  endSelecting(): void {
+    this.selecting = false;
+    this.selected.clear();
+    this.last = '';
+  }
+
+  toggle(id: string, range = false): void {
+    if (range && this.last) for (const each of rangeOf(this.groups, this.last, id)) this.selected.add(each);
+    else if (!this.selected.delete(id)) this.selected.add(id);
+    this.last = id;
+  }
+
+  selectAll(): void {
+    for (const row of this.rows) this.selected.add(row.id);
+  }
+
+  // Doing
+
+  async rename(row: SessionRow, title: string): Promise<boolean> {
+    const path = `/api/v1/sessions/${encodeURIComponent(row.id)}`;
+    let seen = row;
+    for (let tries = 0; ; tries++) {
+      try {
+        this.app.know([await request<SessionRow>('PATCH', path, { title }, undefined, { 'If-Match': `"${seen.version}"` })]);
+        return true;
+      } catch (error) {
+        const conflict = error instanceof Problem && error.status === 412;
+        const now = conflict ? await this.app.fetchRow(row.id) : null;
+        // Something else of it was changed: its name may still be.
+        if (now && now.title === row.title && tries < 3) {
+          seen = now;
+          continue;
+        }
+        this.app.failed(t.said.renameFailed, error);
+        return false;
+      }
+    }
+  }
+
+  /**
+   * Does one thing to some sessions, and offers to undo it. None of these depends on what was seen, so nobody's change
+   * is undone by it.
+   */
+  async act(ids: string[], action: Action, more: { tag?: string; project?: string } = {}): Promise<void> {
+    const before = new Map(ids.flatMap((id) => [[id, this.rowOf(id)] as const]));
+    const changes = ids.filter((id) => changesIt(before.get(id), action, more));
+    if (changes.length === 0) return;
+    const open = this.app.session?.id ?? '';
+    this.preview(changes, action, more);
+    if (action === 'delete' && changes.includes(open)) this.app.go('/', true);
+    const sent = this.send(changes, action, more, before);
+    let undone = false;
+    const undo = async () => {
+      undone = true;
+      const done = await sent;
+      if (action === 'project') {
+        const projects = new Map<string, string[]>();
+        for (const id of done) {
+          const project = before.get(id)?.project ?? '';
+          projects.set(project, [...(projects.get(project) ?? []), id]);
+        }
+        for (const [project, some] of projects) {
+          this.preview(some, 'project', { project });
+          await this.send(some, 'project', { project });
+        }
+      } else {
+        this.preview(done, BACK[action]!, more);
+        await this.send(done, BACK[action]!, more);
+        if (action === 'delete' && done.includes(open)) this.app.go(`/s/${open}`);
+      }
+      void this.loadNames();
+    };
+    const name = changes.length === 1 ? before.get(changes[0]!)?.title || t.common.newSession : '';
+    const toast = this.app.toast(said(action, changes.length, name, more.tag ?? this.projectName(more.project ?? '')), true, { label: t.shelf.undo, run: () => void undo() });
+    const done = await sent;
+    // What did not happen cannot be undone.
+    if (done.length === 0 && !undone) this.app.dismiss(toast);
+    if (action === 'tag' || action === 'untag') void this.loadNames();
+  }
+
+  private rowOf(id: string): SessionRow | undefined {
+    return this.app.rowOf(id) ?? this.trash.find((row) => row.id === id);
+  }
+
+  /** Shows it before the host has said so. */
+  private preview(ids: string[], action: Action, more: { tag?: string; project?: string }): void {
+    if (action === 'delete') for (const id of ids) this.gone.add(id);
+    else if (action === 'restore') {
+      for (const id of ids) this.gone.delete(id);
+      this.trash = this.trash.filter((row) => !ids.includes(row.id));
+    } else {
+      this.app.know(ids.flatMap((id) => {
+        const row = this.app.rowOf(id);
+        return row ? [changed(row, action, more)] : [];
+      }));
+    }
+    this.thaw();
+  }
+
+  /** Asks the host for it, and gives those to which it was done. */
+  private async send(ids: string[], action: Action, more: { tag?: string; project?: string }, before?: Map<string, SessionRow | undefined>): Promise<string[]> {
+    const done: string[] = [];
+    let failed: unknown = null;
+    for (let at = 0; at < ids.length; at += BULK) {
+      const some = ids.slice(at, at + BULK);
+      try {
+        const { results } = await post<{ results: { id: string; ok: boolean; code?: string; detail?: string }[] }>('/api/v1/sessions/bulk', { ids: some, action, ...more });
+        for (const { id, ok, code, detail } of results) {
+          if (ok) done.push(id);
+          // What is no more needs no deleting.
+          else if (!(action === 'delete' && code === 'session_not_found')) failed ??= new Problem(409, code ?? '', detail ?? '', '');
+        }
+      } catch (error) {
+        failed = error;
+        break;
+      }
+    }
+    if (failed) {
+      const left = ids.filter((id) => !done.includes(id));
+      if (action === 'delete') for (const id of left) this.gone.delete(id);
+      else {
+        this.app.know(left.flatMap((id) => before?.get(id) ?? []));
+        for (const id of left.slice(0, 20)) void this.app.fetchRow(id);
+      }
+      this.app.failed(t.shelf.failed(ids.length - done.length, ids.length), failed);
+    } else if (action === 'restore') await this.haveBack(done);
+    else if (action === 'delete') this.app.forgetRows(done);
+    if (action === 'delete' || action === 'restore') for (const id of done) this.gone.delete(id);
+    return done;
+  }
+
+  /** Restored sessions are the latest of the list, whatever it was read down to. */
+  private async haveBack(ids: string[]): Promise<void> {
+    if (ids.length <= 20) await Promise.all(ids.map((id) => this.app.fetchRow(id)));
+    else {
+      const page = await get<ListPage>(`/api/v1/sessions?limit=${PAGE}`).catch(() => null);
+      if (page) this.app.know(page.sessions);
+    }
+    for (const id of ids) this.gone.delete(id);
+    this.thaw();
+  }
+
+  /** Whether this page itself deletes the session. */
+  deletes(id: string): boolean {
+    return this.gone.has(id);
+  }
+
+  /** Deletes sessions; one with a run under way is asked about first, since that cannot be had back. */
+  remove(ids: string[]): void {
+    if (ids.some((id) => this.app.rowOf(id)?.run)) this.app.ask('delete', ids);
+    else void this.act(ids, 'delete');
+  }
+
+  async removeForever(row: SessionRow): Promise<void> {
+    try {
+      await request('DELETE', `/api/v1/sessions/${encodeURIComponent(row.id)}?forever=true`);
+      this.trash = this.trash.filter((other) => other.id !== row.id);
+    } catch (error) {
+      this.app.failed(t.said.deleteFailed, error);
+    }
+  }
+
+  async duplicate(row: SessionRow): Promise<void> {
+    try {
+      const made = await post<SessionRow>(`/api/v1/sessions/${encodeURIComponent(row.id)}/fork`, { title: t.shelf.copyOf(row.title || t.common.newSession).slice(0, 300), client_id: newId() });
+      this.app.know([made]);
+      this.thaw();
+      this.app.go(`/s/${made.id}`);
+    } catch (error) {
+      this.app.failed(t.shelf.duplicateFailed, error);
+    }
+  }
+
+  // Projects and tags
+
+  /** Makes a project, or changes the one of that id; the reason why not is thrown. */
+  async saveProject(change: { name: string; cwd: string; agent: string }, old?: Project): Promise<Project> {
+    const saved = old
+      ? await request<Project>('PATCH', `/api/v1/projects/${encodeURIComponent(old.id)}`, change, undefined, { 'If-Match': `"${old.version}"` })
+      : await post<Project>('/api/v1/projects', change);
+    await this.loadNames();
+    return saved;
+  }
+
+  async removeProject(project: Project): Promise<void> {
+    try {
+      await request('DELETE', `/api/v1/projects/${encodeURIComponent(project.id)}`);
+      if (this.filter.kind === 'project' && this.filter.id === project.id) this.show({ kind: 'all' });
+    } catch (error) {
+      this.app.failed(t.project.removeFailed, error);
+    }
+    await this.loadNames();
+  }
+
+  /** Gives all sessions with a tag another one instead, or none. */
+  async replaceTag(tag: string, by: string): Promise<void> {
+    try {
+      for (const part of ['', '&archived=true']) {
+        for (let page = ''; ; ) {
+          const list = await get<ListPage>(`/api/v1/sessions?limit=${BULK}&tag=${encodeURIComponent(tag)}${part}${page}`);
+          const ids = list.sessions.map((row) => row.id);
+          if (ids.length > 0 && by) await post('/api/v1/sessions/bulk', { ids: ids.slice(0, BULK), action: 'tag', tag: by });
+          if (ids.length > 0) await post('/api/v1/sessions/bulk', { ids: ids.slice(0, BULK), action: 'untag', tag });
+          if (ids.length > BULK) continue;
+          if (!list.next) break;
+          page = `&page=${encodeURIComponent(list.next)}`;
+        }
+      }
+      if (this.filter.kind === 'tag' && this.filter.tag === tag) this.show(by ? { kind: 'tag', tag: by } : { kind: 'all' });
+    } catch (error) {
+      this.app.failed(t.project.tagFailed, error);
+    }
+    await this.loadNames();
+  }
+}
+
+/** What a page says of the list: older pinned rows at the end of the first one are of no place in it. */
+function readOf(page: ListPage, limit: number): Read {
+  const next = page.next ? String(page.next) : '';
+  return { next, floor: next ? (page.sessions[Math.min(limit, page.sessions.length) - 1]?.last_event ?? 0) : 0 };
+}
+
+function changesIt(row: SessionRow | undefined, action: Action, more: { tag?: string; project?: string }): boolean {
+  if (!row || action === 'delete' || action === 'restore') return true;
+  const after = changed(row, action, more);
+  return after.pinned !== row.pinned || after.archived !== row.archived || after.project !== row.project || after.tags?.length !== row.tags?.length;
+}
+
+function changed(row: SessionRow, action: Action, { tag = '', project = '' }: { tag?: string; project?: string }): SessionRow {
+  const tags = row.tags ?? [];
+  switch (action) {
+    case 'archive':
+    case 'unarchive':
+      return { ...row, archived: action === 'archive' };
+    case 'pin':
+    case 'unpin':
+      return { ...row, pinned: action === 'pin' };
+    case 'tag':
+      return tags.includes(tag) ? row : { ...row, tags: [...tags, tag] };
+    case 'untag':
+      return { ...row, tags: tags.filter((each) => each !== tag) };
+    case 'project':
+      return { ...row, project };
+    default:
+      return row;
+  }
+}
+
+function said(action: Action, n: number, title: string, what: string): string {
+  const subject = title ? t.shelf.one(title) : t.shelf.many(n);
+  switch (action) {
+    case 'tag':
+      return t.shelf.tagged(subject, what);
+    case 'untag':
+      return t.shelf.untagged(subject, what);
+    case 'project':
+      return what ? t.shelf.moved(subject, what) : t.shelf.movedOut(subject);
+    default:
+      return t.shelf.did[action](subject, n);
+  }
+}

@@ -132,6 +132,13 @@ func (s *Service) SetPassword(ctx context.Context, password string) error {
 	return s.passwords.set(ctx, password)
 }
 
+// ImportPassword takes the hash of a password that Hermes WebUI has, with the
+// salts that it may be of. The password is hashed as ours when it first logs
+// in. Where one is set already it is ErrPasswordSet.
+func (s *Service) ImportPassword(ctx context.Context, hash []byte, salts [][]byte) error {
+	return s.passwords.adopt(ctx, hash, salts)
+}
+
 // HasPassword reports whether a password is set.
 func (s *Service) HasPassword(ctx context.Context) (bool, error) {
 	return s.passwords.present(ctx)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"golang.org/x/crypto/argon2"
@@ -37,8 +38,9 @@ const passwordSetting = "password"
 
 // passwords keeps the one password, as a PHC string in a setting.
 type passwords struct {
-	store Store
-	turn  chan struct{} // holds one: whose turn it is to compute
+	store  Store
+	turn   chan struct{} // holds one: whose turn it is to compute
+	change sync.Mutex    // held while the setting is read and then written
 }
 
 func newPasswords(s Store) *passwords {
@@ -65,15 +67,25 @@ func (p *passwords) set(ctx context.Context, password string) error {
 		if utf8.RuneCountInString(password) < MinPassword || len(password) > maxPassword {
 			return ErrWeakPassword
 		}
-		salt := make([]byte, argonSalt)
-		rand.Read(salt)
-		key, err := p.derive(ctx, password, salt, argonMemory, argonTime, argonThreads, argonKey)
+		text, err := p.hash(ctx, password)
 		if err != nil {
 			return err
 		}
-		phc = []byte(encodePHC(salt, key))
+		phc = []byte(text)
 	}
+	p.change.Lock()
+	defer p.change.Unlock()
 	return p.store.SetSetting(context.WithoutCancel(ctx), passwordSetting, phc)
+}
+
+func (p *passwords) hash(ctx context.Context, password string) (phc string, err error) {
+	salt := make([]byte, argonSalt)
+	rand.Read(salt)
+	key, err := p.derive(ctx, password, salt, argonMemory, argonTime, argonThreads, argonKey)
+	if err != nil {
+		return "", err
+	}
+	return encodePHC(salt, key), nil
 }
 
 // verify does the same work whether there is a password or not, so that the
@@ -85,6 +97,9 @@ func (p *passwords) verify(ctx context.Context, password string) error {
 	phc, err := p.stored(ctx)
 	if err != nil {
 		return err
+	}
+	if old, ok := decodeOld(phc); ok {
+		return p.verifyOld(ctx, password, phc, old)
 	}
 	want := phcString{memory: argonMemory, time: argonTime, threads: argonThreads, salt: make([]byte, argonSalt), key: make([]byte, argonKey)}
 	if phc != "" {

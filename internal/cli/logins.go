@@ -194,6 +194,7 @@ func (c *tokenRevokeCmd) Run(ctx context.Context, a *app) (err error) {
 
 type passwordCmd struct {
 	Set    passwordSetCmd    `cmd:"" help:"Set the password; asks for it, or reads it from standard input."`
+	Import passwordImportCmd `cmd:"" help:"Take over the password of Hermes WebUI."`
 	Remove passwordRemoveCmd `cmd:"" help:"Remove the password."`
 }
 

@@ -375,7 +375,7 @@ func notes(env map[string]string) []string {
 				out = append(out, fmt.Sprintf("the environment sets %s, which Holdfast does not know; did you mean %s?", k, near))
 			}
 		case k == "HERMES_WEBUI_PASSWORD":
-			out = append(out, "HERMES_WEBUI_PASSWORD is set but not used; set a password with: holdfast password set")
+			out = append(out, "HERMES_WEBUI_PASSWORD is set but not used; set a password with: holdfast password set; one that the old page had in its settings is taken over by: holdfast password import")
 		case k == "HERMES_WEBUI_ALLOWED_ORIGINS":
 			out = append(out, "HERMES_WEBUI_ALLOWED_ORIGINS is set but not used; name the hosts in allowed_hosts of config.toml")
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/holdfast-dev/holdfast/internal/doctor"
 	"github.com/holdfast-dev/holdfast/internal/handoff"
 	"github.com/holdfast-dev/holdfast/internal/probe"
+	"github.com/holdfast-dev/holdfast/internal/session"
 )
 
 // Host is what only the whole host can do or knows. Package app implements it.
@@ -146,6 +147,13 @@ type controlPasswordInput struct {
 	}
 }
 
+type controlPasswordImportInput struct {
+	Body struct {
+		Hash  []byte   `json:"hash" doc:"Of Hermes WebUI: PBKDF2-HMAC-SHA256, 600,000 rounds"`
+		Salts [][]byte `json:"salts" minItems:"1" maxItems:"2" doc:"That it may be of"`
+	}
+}
+
 type controlStatusOutput struct{ Body Status }
 
 type controlStopInput struct {
@@ -220,6 +228,18 @@ func NewControl(s *Server, h Host) http.Handler {
 		err := s.cfg.Access.SetPassword(ctx, in.Body.Password)
 		if errors.Is(err, access.ErrWeakPassword) {
 			return nil, newProblem(codeWeakPassword, err.Error())
+		}
+		return nil, err
+	})
+	imports := operation("control-password-import", http.MethodPost, "/control/password/import", "control", "Take over the password of Hermes WebUI by its hash")
+	imports.DefaultStatus = http.StatusNoContent
+	register(s, api, imports, func(ctx context.Context, in *controlPasswordImportInput) (*struct{}, error) {
+		err := s.cfg.Access.ImportPassword(ctx, in.Body.Hash, in.Body.Salts)
+		if errors.Is(err, access.ErrPasswordSet) {
+			return nil, newProblem(codeRefused, "a password is set already, and stays. To take the other one: holdfast password remove, then again.")
+		}
+		if errors.Is(err, access.ErrOldPassword) {
+			return nil, newProblem(session.CodeBadRequest, err.Error()+".")
 		}
 		return nil, err
 	})

@@ -136,6 +136,10 @@ func TestControl(t *testing.T) {
 	}
 	do("DELETE", "/control/tokens/none", "", 404)
 	do("POST", "/control/password", `{"password":"short"}`, 400)
+	old := `{"hash":"` + strings.Repeat("A", 43) + `=","salts":["` + strings.Repeat("A", 43) + `="]}`
+	do("POST", "/control/password/import", `{"hash":"AAAA","salts":["AAAA"]}`, 400)
+	do("POST", "/control/password/import", old, 204)
+	do("POST", "/control/password/import", old, 409)
 	do("POST", "/control/password", `{"password":"long enough"}`, 204)
 	if has, err := h.access.HasPassword(t.Context()); !has || err != nil {
 		t.Errorf("password: %v %v", has, err)

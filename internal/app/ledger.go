@@ -143,7 +143,7 @@ func (b *books) sample(list func(pid int) ([]proc.Descriptor, error)) (ledger.Sa
 	fds, err := list(os.Getpid())
 	s := ledger.Count(time.Now().UTC().Truncate(time.Millisecond), b.limit, fds, b.owners())
 	g := ledger.Gauges{
-		RSSBudget: memoryBudget, Goroutines: runtime.NumGoroutine(), WAL: b.store.WAL(), DiskFree: freeDisk(b.cfg.Home),
+		RSSBudget: memoryBudget, Goroutines: runtime.NumGoroutine(), WAL: b.store.WAL(), Copying: b.store.Copying(), DiskFree: freeDisk(b.cfg.Home),
 	}
 	conns, _ := b.connections()
 	g.GoroutinesExpected = 60 + 4*conns + 8*b.sessions.Live()

@@ -9,6 +9,7 @@ type Gauges struct {
 	Goroutines         int   `json:"goroutines"`
 	GoroutinesExpected int   `json:"goroutines_expected"`
 	WAL                int64 `json:"wal" doc:"Bytes of the database's log that is not taken in yet"`
+	Copying            bool  `json:"copying,omitempty" doc:"A backup copies the database, for no longer than one takes: meanwhile the log grows by what is written"`
 	DiskFree           int64 `json:"disk_free" doc:"Bytes that may still be written beside the state folder; -1 where unknown"`
 
 	ProbeMS float64 `json:"probe_ms,omitempty" doc:"How long the host's last look at itself took; absent where it has not looked"`
@@ -56,7 +57,7 @@ func (l *Levels) Feed(g Gauges) (found []Finding, readOnly bool) {
 	if over(&l.goroutines, g.Goroutines > 2*g.GoroutinesExpected) {
 		found = append(found, Finding{Code: CodeGoroutines, Text: fmt.Sprintf("The host has %d goroutines and expects %d.", g.Goroutines, g.GoroutinesExpected)})
 	}
-	if over(&l.wal, g.WAL > WALLimit) {
+	if over(&l.wal, g.WAL > WALLimit && !g.Copying) {
 		found = append(found, Finding{Code: CodeWAL, Text: fmt.Sprintf("The database's log is %s long: a reader that does not end keeps it from being taken in, or the disk is too slow.", size(g.WAL))})
 	}
 	if g.DiskFree < 0 {

@@ -215,6 +215,7 @@ func TestLevels(t *testing.T) {
 		{"goroutines", repeat(change(func(g *Gauges) { g.Goroutines = 500 })), []string{CodeGoroutines}, false},
 		{"memory", repeat(change(func(g *Gauges) { g.RSS = 500 << 20 })), []string{CodeMemory}, false},
 		{"a starved log", repeat(change(func(g *Gauges) { g.WAL = 100 << 20 })), []string{CodeWAL}, false},
+		{"a log that a backup keeps", repeat(change(func(g *Gauges) { g.WAL, g.Copying = 100<<20, true })), nil, false},
 		{"little disk", []Gauges{change(func(g *Gauges) { g.DiskFree = 1 << 30 })}, []string{CodeDisk}, false},
 		{"nearly no disk", []Gauges{change(func(g *Gauges) { g.DiskFree = 100 << 20 })}, []string{CodeReadOnly}, true},
 		{"not enough again", []Gauges{change(func(g *Gauges) { g.DiskFree = 100 << 20 }), change(func(g *Gauges) { g.DiskFree = 210 << 20 })}, []string{CodeReadOnly}, true},

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/agent"
@@ -222,7 +224,8 @@ func (l *link) serve(ctx context.Context) (over bool, err error) {
 			force := l.w.force.Load()
 			if state == store.EpochEnding && (!ended || force) {
 				ended = true
-				if err := l.conn.End(force); err != nil {
+				// One that ends just now is told of by the end of its records.
+				if err := l.conn.End(force); err != nil && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, net.ErrClosed) {
 					l.log.Warn("ask keeper to end the agent", "err", err)
 				}
 			}

@@ -100,7 +100,20 @@ func TestCopyLeavesNothing(t *testing.T) {
 			t.Errorf("cancelled after %s: left %v", after, left)
 		}
 	}
+	// Who judges the log's size is told meanwhile, and not of one that is stuck.
+	now := time.Now()
+	s.copying.Store(now.UnixNano())
+	if !s.Copying() {
+		t.Error("a copy is not told of")
+	}
+	if s.now = func() time.Time { return now.Add(copyPatience) }; s.Copying() {
+		t.Error("a copy of an hour counts")
+	}
+	s.now = time.Now
 	path, _ := copied(t, s)
+	if s.Copying() {
+		t.Error("a copy that is over counts")
+	}
 	if err := s.Copy(t.Context(), path, nil); !errors.Is(err, ErrExists) {
 		t.Errorf("over a file that is there: %v", err)
 	}

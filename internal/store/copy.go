@@ -78,6 +78,8 @@ func (s *Store) Copy(ctx context.Context, to string, progress func(done, total i
 		return fmt.Errorf("copy database: %w", err)
 	}
 	defer tellSize(to, total, progress)()
+	s.copying.Store(s.now().UnixNano())
+	defer s.copying.Store(0)
 	if err := vacuumInto(ctx, conn, to); err != nil {
 		if code(err) == sqlite3.SQLITE_FULL {
 			err = errors.Join(err, ErrDiskFull)
@@ -85,6 +87,17 @@ func (s *Store) Copy(ctx context.Context, to string, progress func(done, total i
 		return fmt.Errorf("copy database: %w", errors.Join(err, ctx.Err()))
 	}
 	return nil
+}
+
+// copyPatience is how long a copy may be under way before it counts as stuck: at
+// 10 MB a second a store of 36 GB is copied by then.
+const copyPatience = time.Hour
+
+// Copying tells whether a copy is under way that is not stuck. The log beside
+// the database grows meanwhile.
+func (s *Store) Copying() bool {
+	since := s.copying.Load()
+	return since != 0 && s.now().Sub(time.Unix(0, since)) < copyPatience
 }
 
 // vacuumInto lifts the ban on writing from a reader for as long as the copy

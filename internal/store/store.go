@@ -60,6 +60,7 @@ type Store struct {
 	canary  chan struct{} // has one while a canary is under way
 	written atomic.Int64  // when the last commit was through, in Unix nanoseconds
 
+	copying  atomic.Int64 // when the copy under way was begun, in Unix nanoseconds; 0 without one
 	began    time.Time    // this life
 	searched atomic.Int64 // the event up to which the search finds what was said
 

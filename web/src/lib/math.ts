@@ -4,12 +4,10 @@
 import temml from 'temml';
 
 const NAMESPACE = 'http://www.w3.org/1998/Math/MathML';
-const ELEMENTS = new Set(
-  'math mrow mi mn mo ms mtext mspace mfrac msqrt mroot msub msup msubsup munder mover munderover mmultiscripts mprescripts none mtable mtr mtd mstyle mpadded mphantom menclose'.split(' '),
-);
-const ATTRIBUTES = new Set(
-  'display displaystyle scriptlevel mathvariant stretchy fence separator form lspace rspace accent accentunder minsize maxsize symmetric largeop movablelimits linethickness width height depth voffset rowspan columnspan columnalign rowspacing columnspacing columnlines rowlines notation dir'.split(' '),
-);
+const ELEMENTS =
+  /^(math|mrow|mi|mn|mo|ms|mtext|mspace|mfrac|msqrt|mroot|msub|msup|msubsup|munder|mover|munderover|mmultiscripts|mprescripts|none|mtable|mtr|mtd|mstyle|mpadded|mphantom|menclose)$/;
+const ATTRIBUTES =
+  /^(display|displaystyle|scriptlevel|mathvariant|stretchy|fence|separator|form|lspace|rspace|accent|accentunder|minsize|maxsize|symmetric|largeop|movablelimits|linethickness|width|height|depth|voffset|rowspan|columnspan|columnalign|rowspacing|columnspacing|columnlines|rowlines|notation|dir)$/;
 const STYLES = /^(color|display|fontWeight|fontStyle|mathDepth|math-depth|textAlign|width|height|padding(Top|Right|Bottom|Left)?|border(Top|Right|Bottom|Left)?)$/;
 
 interface Node {
@@ -41,9 +39,9 @@ function draw(node: Node): globalThis.Node {
     return all;
   }
   // An unknown element keeps what is in it.
-  const element = document.createElementNS(NAMESPACE, ELEMENTS.has(node.type) ? node.type : 'mrow') as MathMLElement;
+  const element = document.createElementNS(NAMESPACE, ELEMENTS.test(node.type) ? node.type : 'mrow') as MathMLElement;
   for (const [name, value] of Object.entries(node.attributes ?? {})) {
-    if (ATTRIBUTES.has(name)) element.setAttribute(name, String(value));
+    if (ATTRIBUTES.test(name)) element.setAttribute(name, String(value));
   }
   const classes = (node.classes ?? []).filter((name) => /^[\w-]+$/.test(name));
   if (classes.length > 0) element.setAttribute('class', classes.join(' '));

@@ -188,6 +188,13 @@ atBothSizes([
       one.page = first;
       const two = await visitor();
       await two.page.goto(`${world.base}/s/${id}`);
+      // Who looks at another tab is told by its title and its icon.
+      await first.goto(`${world.base}/settings`);
+      await until('the title counts', async () => (await first.title()).startsWith('(1) '));
+      const icon = await first.locator('link[rel=icon]').evaluate((link) => link.href);
+      assert.equal(icon, `${world.base}/icon-waits.svg`);
+      assert.equal((await fetch(icon)).headers.get('content-type'), 'image/svg+xml');
+      await first.goto(`${world.base}/s/${id}`);
       const here = await one.question();
       const there = await two.question();
       await here.getByRole('button', { name: /Allow once/ }).click();
@@ -198,9 +205,42 @@ atBothSizes([
         assert.equal(bare(await person.shown()), bare('May I? [answer q1: allow_once] Done.'));
         assert.equal(await person.page.locator(open).count(), 0);
       }
+      await two.page.getByRole('log').getByText(/^\s*\d\d:\d\d · Chrome on Linux\s*$/).waitFor();
+      await until('the title is bare again', async () => !(await first.title()).startsWith('('));
       await tab.getByRole('log').getByText('Allowed once').waitFor();
       assert.equal(await tab.locator(open).count(), 0);
       assert.equal(world.heard('"outcome":"selected"').length, 1);
     },
+  ],
+  [
+    'a question is answered by keys, but not by one that was meant for something else',
+    async ({ world, visitor }) => {
+      const person = await visitor();
+      const { page } = person;
+      await person.begin('say "May I? "\nask q1 "Deploy" make deploy\nask q2 "Clean" make clean\nask-edit q3 notes.md "a" "b"\nsay " Done."');
+      const ask = page.locator('div.ask');
+      const ready = async (text) => {
+        await ask.getByText(text).first().waitFor();
+        await ask.locator('.acts button:enabled').first().waitFor();
+      };
+      await ready('make deploy');
+      // With words in the composer the keys are the composer's.
+      await person.composer.fill('and then?');
+      await page.keyboard.press('Control+Backspace');
+      assert.equal(world.heard('"outcome"').length, 0);
+      await person.composer.fill('');
+      await page.keyboard.press('Control+Enter');
+      await ready('make clean');
+      await page.keyboard.press('Control+Backspace');
+      await ready('notes.md');
+      // A change that waits for its answer is shown once: in the question.
+      assert.equal(await page.locator('.diff').count(), 1);
+      await page.keyboard.press('Control+Enter');
+      await ask.waitFor({ state: 'detached' });
+      await person.finished();
+      assert.equal(bare(await person.shown()), bare('May I? [answer q1: allow_once][answer q2: reject_once][answer q3: allow_once] Done.'));
+      await page.getByRole('log').getByText('Denied').waitFor();
+    },
+    { once: true },
   ],
 ]);

@@ -2,6 +2,8 @@
 // finding, and what an agent may say with Markdown.
 
 import assert from 'node:assert/strict';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { atBothSizes } from './page.mjs';
 import { until } from './world.mjs';
@@ -314,6 +316,92 @@ atBothSizes([
       await page.locator('.scroll').focus();
       await page.keyboard.press('Control+f');
       await page.locator('.findbar input').waitFor();
+    },
+  ],
+  [
+    'an answer of 100,000 characters streams without holding the page up or moving what is read',
+    async ({ visitor }) => {
+      const person = await visitor();
+      const { page } = person;
+      await page.addInitScript(() => {
+        globalThis.tasks = [];
+        globalThis.shift = 0;
+        new PerformanceObserver((list) => {
+          for (const entry of list.getEntries()) globalThis.tasks.push(Math.round(entry.duration));
+        }).observe({ type: 'longtask', buffered: true });
+        new PerformanceObserver((list) => {
+          for (const entry of list.getEntries()) if (!entry.hadRecentInput) globalThis.shift += entry.value;
+        }).observe({ type: 'layout-shift', buffered: true });
+      });
+      const code = 'say "\\n\\n```go\\n"\n' + 'say "func next(n int) int { return n + 1 }\\n"\n'.repeat(60) + 'say "```\\n\\n| a | b |\\n|---|---|\\n| 1 | 2 |\\n\\n"';
+      await person.begin('say ready');
+      await answer(page, 'ready').waitFor();
+      await person.finished();
+      await person.send(Array.from({ length: 6 }, (_, i) => `stream 1100 2ms seed=${i}\n${code}`).join('\n'));
+      await page.locator('.say.open').waitFor();
+      await page.evaluate(() => {
+        globalThis.tasks = [];
+        globalThis.shift = 0;
+      });
+      await page.locator('.say.open').waitFor({ state: 'detached', timeout: 90_000 });
+      const { tasks, shift, length } = await page.evaluate(() => ({ tasks: globalThis.tasks, shift: globalThis.shift, length: document.querySelectorAll('.say')[1].textContent.length }));
+      const over = tasks.filter((ms) => ms > 50);
+      console.log(`  ${length} characters: ${over.length} tasks over 50 ms, the longest ${Math.max(0, ...tasks)} ms; layout shift ${shift.toFixed(4)}`);
+      assert.ok(length > 90_000, `${length} characters`);
+      assert.ok(shift < 0.02, `what is read was moved: ${shift}`);
+    },
+    { once: true },
+  ],
+  [
+    'formulas are drawn, files that are named are shown from the folder and from nowhere else, code is wrapped on demand',
+    async ({ world, visitor }) => {
+      const person = await visitor();
+      const { page } = person;
+      mkdirSync(join(world.work, 'out'));
+      const pixel = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==';
+      writeFileSync(join(world.work, 'out', 'plot one.png'), Buffer.from(pixel, 'base64'));
+      writeFileSync(join(world.work, 'out', 'notes.txt'), 'kept');
+      const text = [
+        'Euler: $e^{i\\pi} + 1 = 0$, which costs $5 to $6.',
+        '$$\n\\frac{a}{b}\n$$',
+        '\\[ \\href{javascript:alert(1)}{x} \\]',
+        '![the plot](out/plot%20one.png) ![gone](out/gone.png) ![elsewhere](https://example.com/a.png) ![above](../../up.png)',
+        'See [the notes](out/notes.txt), [not this](/etc/passwd).',
+        '```sh\n' + 'echo a-line-that-is-longer-than-any-phone-or-desk-is-wide '.repeat(6) + '\n```',
+      ].join('\n\n');
+      await person.begin(`say ${JSON.stringify(text)}`);
+      await page.locator('.say pre').waitFor();
+      await person.finished();
+
+      await page.locator('.say p math').waitFor();
+      assert.equal(await page.locator('.say .formula.display mfrac').count(), 1);
+      assert.ok((await page.locator('.say').textContent()).includes('which costs $5 to $6.'));
+      assert.equal(await page.locator('.say [href^=javascript]').count(), 0);
+      assert.equal(await page.locator('.say .formula code', { hasText: 'javascript' }).count(), 1, 'what is not drawn stands as it was written');
+
+      const picture = page.locator('.picture img');
+      await picture.scrollIntoViewIfNeeded();
+      await until('the picture is there', () => picture.evaluate((img) => img.naturalWidth === 1));
+      assert.equal(await page.locator('.picture').evaluate((box) => box.offsetHeight), 240);
+      person.expect(/404/);
+      await page.getByText('gone: no picture is there').waitFor();
+      assert.equal(await page.locator('.say img').count(), 1);
+      assert.equal(await page.getByRole('link', { name: 'elsewhere' }).getAttribute('href'), 'https://example.com/a.png');
+      const notes = await page.getByRole('link', { name: 'the notes' }).getAttribute('href');
+      assert.equal(await page.evaluate((href) => fetch(href).then((answer) => answer.text()), notes), 'kept');
+      assert.equal(await page.getByRole('link', { name: 'not this' }).count(), 0);
+
+      const code = page.locator('.say pre');
+      const wide = () => code.evaluate((box) => box.scrollWidth > box.clientWidth);
+      assert.equal(await wide(), true);
+      await page.getByRole('button', { name: 'Wrap' }).click();
+      assert.equal(await wide(), false);
+      await page.reload();
+      await code.waitFor();
+      assert.equal(await wide(), false);
+      await page.locator('.say p math').waitFor();
+      assert.deepEqual(await person.axe(), []);
+      await person.notSideways();
     },
   ],
 ]);

@@ -537,6 +537,8 @@ export const de: Words = {
     stillWaits: 'Die Nachricht wartet noch',
     working: 'Arbeitet',
     attachment: (n) => `Anhang ${n}`,
+    noPicture: (name: string) => `${name}: dort ist kein Bild`,
+    wrap: 'Umbrechen',
     sent: ' · gesendet',
     sending: ' · wird gesendet',
     removed: ' · aus der Warteschlange entfernt, nicht an den Agenten gesendet',

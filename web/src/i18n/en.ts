@@ -561,6 +561,8 @@ export const en = {
     stillWaits: 'The message still waits',
     working: 'Working',
     attachment: (n: number) => `Attachment ${n}`,
+    noPicture: (name: string) => `${name}: no picture is there`,
+    wrap: 'Wrap',
     sent: ' · sent',
     sending: ' · sending',
     removed: ' · removed from the queue, not sent to the agent',

@@ -4,6 +4,7 @@
 import { t } from '../i18n/index.svelte';
 import type { IconName } from './icons';
 import { relativePath } from './format';
+import { fileAddress, isPicture, pathOf, pictureOf } from './workspace';
 import type { TextContent, ToolBody, ToolContent } from './types';
 
 /** The kinds of ACP that have words of their own; and the past of their verb, as agents begin a title with it. */
@@ -89,6 +90,7 @@ export function outputOf(tool: ToolBody): string {
     if (entry.type !== 'content') continue;
     const content = entry.content as { type: string; text?: string; uri?: string; mimeType?: string; data?: string };
     if (content.type === 'text') parts.push(unfence(content.text ?? ''));
+    else if (pictureOf(content)) continue;
     else if (content.type === 'resource_link') parts.push(content.uri ?? '');
     else parts.push(`(${content.type}${content.mimeType ? `, ${content.mimeType}` : ''})`);
   }
@@ -96,6 +98,24 @@ export function outputOf(tool: ToolBody): string {
   if (told.length === 0 && !diffs(tool).length) told.push(rawOutput(tool.raw_output));
   // eslint-disable-next-line no-control-regex
   return told.join('\n').replace(/\r\n/g, '\n').replace(/(?:\s|\u001b\[[0-9;]*m)+$/, '');
+}
+
+/** The pictures of a tool: those that came with their bytes, and those of the session's folder that it names. */
+export function picturesOf(tool: ToolBody, session: string, cwd: string): { address: string; name: string }[] {
+  const found: { address: string; name: string }[] = [];
+  for (const entry of tool.content ?? []) {
+    if (entry.type !== 'content') continue;
+    const content = entry.content as { type: string; uri?: unknown };
+    const address = pictureOf(content);
+    const path = content.type === 'resource_link' ? pathOf(String(content.uri ?? ''), cwd) : '';
+    if (address) found.push({ address, name: tool.title });
+    else if (isPicture(path)) found.push({ address: fileAddress(session, path), name: path });
+  }
+  if (tool.kind === 'read' && tool.status === 'completed' && found.length === 0) {
+    const path = pathOf(tool.locations?.[0]?.path ?? '', cwd);
+    if (isPicture(path)) found.push({ address: fileAddress(session, path), name: path });
+  }
+  return found;
 }
 
 /** What an agent gave only as its tool's own result: a text, or an object with one. */

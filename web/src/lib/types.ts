@@ -113,6 +113,8 @@ export interface UserBody {
   text: string;
   client_id?: string;
   attachments?: string[];
+  /** What they are. */
+  files?: { id: string; name: string; type: string; size: number }[];
 }
 
 export interface TextBody {

@@ -27,7 +27,8 @@ describe('tools', () => {
     expect(outputOf(tool({ content: [text('```\n\u001b[31mred\u001b[0m\r\n```'), text('two\n\n')] }))).toBe('\u001b[31mred\u001b[0m\ntwo');
     expect(outputOf(tool({ raw_output: { stdout: 'out\n', stderr: 'err\u001b[0m\n', exit_code: 1 } }))).toBe('out\n\nerr');
     expect(outputOf(tool({ raw_output: { output: 'both', stdout: 'out' } }))).toBe('both\nout');
-    expect(outputOf(tool({ content: [{ type: 'content', content: { type: 'image', mimeType: 'image/png', data: 'x' } }] }))).toBe('(image, image/png)');
+    expect(outputOf(tool({ content: [{ type: 'content', content: { type: 'image', mimeType: 'image/png', data: 'AAAA' } }] }))).toBe('');
+    expect(outputOf(tool({ content: [{ type: 'content', content: { type: 'audio', mimeType: 'audio/wav', data: 'AAAA' } }] }))).toBe('(audio, audio/wav)');
     expect(outputOf(tool({}))).toBe('');
   });
 

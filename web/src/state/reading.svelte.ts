@@ -5,6 +5,12 @@ import { getContext, setContext } from 'svelte';
 import type { Item, UserItem } from '../lib/types';
 
 export class Reading {
+  /** The session, whose folder the files that are named lie in. */
+  constructor(
+    readonly session: string,
+    readonly cwd: () => string,
+  ) {}
+
   /** The item whose menu is open, and the button that opened it. */
   menu = $state.raw<{ item: Item; from: HTMLElement } | null>(null);
   /** The message that is changed and run again, or taken back. */

@@ -93,6 +93,8 @@ export const de: Words = {
     title: 'Nicht hier',
     head: 'Diese Seite gibt es nicht',
     why: 'Die Adresse gehört zu einer neueren Version oder wurde beim Kopieren gekürzt.',
+    partHead: 'Diese Seite wurde nicht geladen',
+    partWhy: 'Der Host hat nicht geantwortet oder ist jetzt eine andere Version. Was du geschrieben hast, bleibt erhalten.',
   },
 
   banner: {

@@ -107,6 +107,8 @@ export const en = {
     title: 'Not here',
     head: 'There is no such page',
     why: 'The address may be of a newer version, or was cut when it was copied.',
+    partHead: 'This page did not load',
+    partWhy: 'The host did not answer, or has become another version. What you wrote is kept.',
   },
 
   banner: {

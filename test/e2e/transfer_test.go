@@ -32,7 +32,7 @@ type importedSessions struct {
 	}
 }
 
-func (w *world) count(query string) int {
+func (w *world) amount(query string) int {
 	w.t.Helper()
 	var list struct{ Sessions []sessionRow }
 	w.must("GET", "/api/v1/sessions"+query, nil, &list)
@@ -143,7 +143,7 @@ func TestKilledInACopy(t *testing.T) {
 				w.must("GET", "/api/v1/sessions", nil, &list)
 				id = list.Sessions[1].ID
 			}
-			had := w.count("")
+			had := w.amount("")
 			w.stop()
 			w.start(place)
 			try := func() (sessionRow, error) {
@@ -159,7 +159,7 @@ func TestKilledInACopy(t *testing.T) {
 			}
 			w.awaitExit()
 			w.start()
-			if n := w.count(""); n != had {
+			if n := w.amount(""); n != had {
 				t.Errorf("%d sessions after the kill, there were %d", n, had)
 			}
 			if left, _ := filepath.Glob(filepath.Join(w.home, "import-*")); len(left) > 0 {
@@ -174,7 +174,7 @@ func TestKilledInACopy(t *testing.T) {
 				if n := strings.Count(w.exported("/api/v1/sessions/"+made.ID+"/export?format=jsonl"), `{"item":`); n != messages {
 					t.Errorf("the copy has %d messages", n)
 				}
-			} else if n := w.count(""); n != 2 {
+			} else if n := w.amount(""); n != 2 {
 				t.Errorf("%d sessions were imported", n)
 			}
 			// What the killed life left is removed to the last row.

@@ -213,6 +213,12 @@ atBothSizes([
       await page.getByRole('menu').waitFor({ state: 'detached' });
       assert.equal(await page.evaluate(() => document.activeElement.getAttribute('aria-label')), 'More actions');
 
+      // What is old is not run again before it is said what goes with it.
+      await choose(person, first, 'Run again');
+      await page.getByText('The message is taken back, and 3 items after it.').waitFor();
+      assert.equal(await page.getByLabel('Edit the message').inputValue(), 'say "The **first** answer"');
+      await page.getByRole('button', { name: 'Cancel' }).click();
+
       // Changed and run again: only what was before it is left, for the agent too.
       await choose(person, message(page, 'say "The second answer"'), 'Edit and run again');
       const edit = page.getByLabel('Edit the message');
@@ -354,7 +360,7 @@ atBothSizes([
   ],
   [
     'formulas are drawn, files that are named are shown from the folder and from nowhere else, code is wrapped on demand',
-    async ({ world, visitor }) => {
+    async ({ world, size, visitor }) => {
       const person = await visitor();
       const { page } = person;
       mkdirSync(join(world.work, 'out'));
@@ -382,7 +388,7 @@ atBothSizes([
       const picture = page.locator('.picture img');
       await picture.scrollIntoViewIfNeeded();
       await until('the picture is there', () => picture.evaluate((img) => img.naturalWidth === 1));
-      assert.equal(await page.locator('.picture').evaluate((box) => box.offsetHeight), 240);
+      assert.equal(await page.locator('.picture').evaluate((box) => box.offsetHeight), size.phone ? 180 : 240);
       person.expect(/404/);
       await page.getByText('gone: no picture is there').waitFor();
       assert.equal(await page.locator('.say img').count(), 1);

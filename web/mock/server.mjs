@@ -9,6 +9,7 @@
 import { createServer } from 'node:http';
 import { readFile } from 'node:fs/promises';
 import { extname, join, normalize } from 'node:path';
+import { crc32, deflateSync } from 'node:zlib';
 import { fileURLToPath } from 'node:url';
 import { hostRoutes } from './host.mjs';
 import { many, shelfRoutes } from './shelf.mjs';
@@ -274,6 +275,14 @@ const RICH = `The draft is in \`docs/notes-2.8.md\`. In short:
 p := deliver.Policy{Base: time.Second, Cap: 30 * time.Second}
 fmt.Println(p.NextDelay(3))
 \`\`\`
+
+![Delays before and after](docs/delays.png)
+
+With full jitter the $n$-th delay is drawn from $[0, \\min(c, b \\cdot 2^n))$, on average
+
+$$
+E(d_n) = \\frac{1}{2} \\min(c, b \\cdot 2^n), \\qquad \\sum_{n=0}^{k} E(d_n) \\le \\frac{k+1}{2}\\,c
+$$
 
 > The tag is not pushed yet.
 
@@ -599,6 +608,30 @@ async function file(path, response) {
   }
 }
 
+/** A chart of some kind, as PNG. */
+function plot(width = 560, height = 220) {
+  const pixels = Buffer.alloc(height * (1 + width * 3), 255);
+  for (let y = 0; y < height; y++) {
+    pixels[y * (1 + width * 3)] = 0;
+    for (let x = 0; x < width; x++) {
+      const under = y > height - 12 - (height - 40) * Math.min(1, 2 ** (Math.floor(x / 80) - 5)) * (0.3 + 0.7 * Math.abs(Math.sin(x * 12.9898) * 43758.5453 % 1));
+      if (under && y < height - 12) pixels.set([13, 111, 117], y * (1 + width * 3) + 1 + x * 3);
+    }
+  }
+  const chunk = (kind, data) => {
+    const body = Buffer.concat([Buffer.from(kind), data]);
+    const frame = Buffer.alloc(8);
+    frame.writeUInt32BE(data.length);
+    frame.writeUInt32BE(crc32(body), 4);
+    return Buffer.concat([frame.subarray(0, 4), body, frame.subarray(4)]);
+  };
+  const head = Buffer.alloc(13);
+  head.writeUInt32BE(width);
+  head.writeUInt32BE(height, 4);
+  head.set([8, 2, 0, 0, 0], 8);
+  return Buffer.concat([Buffer.from('89504e470d0a1a0a', 'hex'), chunk('IHDR', head), chunk('IDAT', deflateSync(pixels)), chunk('IEND', Buffer.alloc(0))]);
+}
+
 const server = createServer(async (request, response) => {
   const url = new URL(request.url, 'http://mock');
   const json = (status, body) => {
@@ -617,6 +650,7 @@ const server = createServer(async (request, response) => {
   }
   if (!loggedIn && url.pathname !== '/health') return json(...problem(401, 'not_logged_in', 'This browser is not logged in', ''));
   if (url.pathname === '/api/v1/stream') return openStream(request, response, url.searchParams);
+  if (/\/files\/raw$/.test(url.pathname)) return void response.writeHead(200, { 'Content-Type': 'image/png' }).end(plot());
   for (const [method, pattern, handle] of routes) {
     const match = request.method === method && pattern.exec(url.pathname);
     if (match) return json(...handle(match, url.searchParams, body));

@@ -64,6 +64,11 @@ const scenes = {
   chat: (page) => open(page, 'Jitter for webhook'),
   interrupted: (page) => open(page, 'Flaky TestLease'),
   rich: (page) => open(page, 'Release notes'),
+  maths: async (page) => {
+    await open(page, 'Release notes');
+    await page.locator('.say math').first().waitFor();
+    await page.locator('.picture').evaluate((box) => (box.closest('.scroll').scrollTop += box.getBoundingClientRect().top - 200));
+  },
   'item-menu': async (page) => {
     await open(page, 'Release notes');
     const row = page.locator('.rowbox', { has: page.locator('.you') });

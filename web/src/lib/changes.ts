@@ -7,7 +7,8 @@ import { diffs } from './tools';
 import type { Item, ToolBody } from './types';
 
 export interface Changes {
-  files: { path: string; added: number; removed: number; isNew: boolean }[];
+  /** item: the last call that changed it. */
+  files: { path: string; added: number; removed: number; isNew: boolean; item: string }[];
   added: number;
   removed: number;
 }
@@ -41,7 +42,7 @@ export function itemsOf(view: View, run: string): Item[] {
 }
 
 export function changesOf(view: View, run: string): Changes {
-  const files = new Map<string, { path: string; added: number; removed: number; isNew: boolean }>();
+  const files = new Map<string, Changes['files'][number]>();
   for (const item of itemsOf(view, run)) {
     if (item.kind !== 'tool' || item.body.status !== 'completed') continue;
     for (const diff of diffsOf(item.body)) {
@@ -49,8 +50,9 @@ export function changesOf(view: View, run: string): Changes {
       if (had) {
         had.added += diff.added;
         had.removed += diff.removed;
+        had.item = item.id;
       } else {
-        files.set(diff.path, { path: diff.path, added: diff.added, removed: diff.removed, isNew: diff.isNew });
+        files.set(diff.path, { path: diff.path, added: diff.added, removed: diff.removed, isNew: diff.isNew, item: item.id });
       }
     }
   }

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import jsQR from 'jsqr';
 import { atBothSizes } from './page.mjs';
+import { until } from './world.mjs';
 
 const WITH_WORKER = { serviceWorkers: 'allow' };
 const AWAY = /ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE_CHUNKED|ERR_FAILED|ERR_NETWORK/;
@@ -115,6 +116,56 @@ atBothSizes([
       assert.equal(await person.composer.inputValue(), 'half a thought');
       assert.equal(person.session, id);
     },
+  ],
+  [
+    'back from the background it goes on by one request of the log, and misses nothing',
+    async ({ world, visitor }) => {
+      const person = await visitor();
+      const { page } = person;
+      await page.clock.install();
+      const id = await person.begin('say ready');
+      await person.finished();
+      const turn = (state) =>
+        page.evaluate((to) => {
+          Object.defineProperty(document, 'visibilityState', { configurable: true, get: () => to });
+          Object.defineProperty(document, 'hidden', { configurable: true, get: () => to === 'hidden' });
+          document.dispatchEvent(new Event('visibilitychange'));
+        }, state);
+      const given = page.waitForEvent('requestfailed', (request) => request.url().includes('/api/v1/stream'));
+      await turn('hidden');
+      await page.clock.fastForward(61_000);
+      await given; // the connection is given back
+      await world.call('POST', `/api/v1/sessions/${id}/messages`, { client_id: 'far', text: 'say "meanwhile"' });
+      await until('the answer', async () => (await world.said(id)).includes('meanwhile'));
+      const asked = [];
+      page.on('request', (request) => asked.push(new URL(request.url()).pathname));
+      await turn('visible');
+      await page.locator('.say', { hasText: 'meanwhile' }).waitFor();
+      // Beside the log only what says how the host is, and that somebody looks.
+      assert.deepEqual(asked.filter((path) => !['/health', '/api/v1/me', '/api/v1/presence'].includes(path)), ['/api/v1/stream']);
+    },
+  ],
+  [
+    'the bar of the system has the colour of the page, also where another theme was chosen',
+    async ({ world, visitor }) => {
+      const person = await visitor({ colorScheme: 'light' });
+      const { page } = person;
+      await page.goto(`${world.base}/settings`);
+      const colour = () => page.evaluate(() => [...document.querySelectorAll('meta[name=theme-color]')].filter((meta) => matchMedia(meta.media).matches).map((meta) => meta.content));
+      const [light, dark] = ['#fbfcfa', '#12191b'];
+      await page.getByRole('button', { name: 'Dark' }).click();
+      assert.deepEqual(await colour(), [dark]);
+      await page.reload();
+      await page.getByRole('button', { name: 'Light' }).waitFor();
+      assert.deepEqual(await colour(), [dark]);
+      await page.getByRole('button', { name: 'Light' }).click();
+      assert.deepEqual(await colour(), [light]);
+      await page.getByRole('group', { name: 'Appearance' }).getByRole('button', { name: 'System' }).click();
+      assert.deepEqual(await colour(), [light]);
+      await page.emulateMedia({ colorScheme: 'dark' });
+      assert.deepEqual(await colour(), [dark]);
+    },
+    { once: true },
   ],
   [
     'devices are listed, named and logged out, each at once',

@@ -476,6 +476,10 @@ const routes = [
   ['PATCH', /^\/api\/v1\/devices\/([^/]+)$/, () => [204]],
   ['DELETE', /^\/api\/v1\/devices(?:\/([^/]+))?$/, () => [204]],
   ['POST', /^\/api\/v1\/links$/, () => [201, { url: 'https://mini.example.ts.net/#link=letmein', elsewhere: true, expires_at: new Date(Date.now() + 600_000).toISOString(), qr: QR }]],
+  ['GET', /^\/api\/v1\/passkeys$/, () => [200, { passkeys: [
+    { id: 'k1', name: 'MacBook, Touch ID', host: 'mini.example.ts.net', created_at: new Date(Date.now() - 90 * HOUR).toISOString(), last_used: new Date(Date.now() - 5 * HOUR).toISOString() },
+  ] }]],
+  ['DELETE', /^\/api\/v1\/passkeys\/([^/]+)$/, () => [204]],
   ['GET', /^\/api\/v1\/push$/, () => [200, { public_key: '', subscribed: false, level: 'none', sessions: {} }]],
   ['POST', /^\/api\/v1\/presence$/, () => [204]],
   ['GET', /^\/api\/v1\/agents$/, () => [200, { agents }]],
@@ -599,7 +603,7 @@ async function file(path, response) {
   try {
     let data = await readFile(join(dist, name || 'index.html'));
     // As the host does: the built page names its files relative to itself.
-    if (!name || name === 'index.html') data = data.toString().replaceAll('="./', '="/');
+    if (!name || name === 'index.html') data = data.toString().replaceAll('="./', '="/').replace('<meta name="holdfast-page" content=""', '<meta name="holdfast-page" content="mock"');
     response.writeHead(200, { 'Content-Type': TYPES[extname(name || 'index.html')] ?? 'application/octet-stream', 'Content-Security-Policy': CSP });
     response.end(data);
   } catch {
@@ -648,6 +652,7 @@ const server = createServer(async (request, response) => {
     loggedIn = true;
     return json(204);
   }
+  if (url.pathname === '/api/v1/login/passkey/begin') return json(200, { publicKey: { challenge: 'AAAA', rpId: 'localhost' } });
   if (!loggedIn && url.pathname !== '/health') return json(...problem(401, 'not_logged_in', 'This browser is not logged in', ''));
   if (url.pathname === '/api/v1/stream') return openStream(request, response, url.searchParams);
   if (/\/files\/raw$/.test(url.pathname)) return void response.writeHead(200, { 'Content-Type': 'image/png' }).end(plot());

@@ -127,6 +127,25 @@ const scenes = {
   },
   'needs-you': async (page) => void (await page.goto(`${page.host}/needs-you`)),
   settings: async (page) => void (await page.goto(`${page.host}/settings`)),
+  'settings-code': async (page) => {
+    await page.goto(`${page.host}/settings`);
+    await page.getByRole('button', { name: 'Show the code' }).click();
+    await page.getByRole('img', { name: 'QR code of the link' }).waitFor();
+    await page.locator('#devices').scrollIntoViewIfNeeded();
+    await page.locator('#devices').evaluate((section) => section.scrollIntoView());
+  },
+  'settings-rename': async (page) => {
+    await page.goto(`${page.host}/settings`);
+    await page.getByRole('button', { name: /^Rename Pixel/ }).click();
+  },
+  older: async (page) => {
+    await page.route('**/api/v1/me', async (route) => {
+      const answer = await route.fetch();
+      await route.fulfill({ response: answer, json: { ...(await answer.json()), page: 'another' } });
+    });
+    await open(page, 'Release notes');
+    await page.locator('.ban').waitFor();
+  },
   host: async (page) => {
     await page.goto(`${page.host}/host`);
     await page.locator('.tl').waitFor();
@@ -176,6 +195,10 @@ const scenes = {
   login: async (page) => {
     await page.goto(`${page.outHost}/#link=stale`);
     await page.locator('#login-note > span').waitFor();
+  },
+  'login-passkey': async (page) => {
+    await page.goto(page.outHost.replace('127.0.0.1', 'localhost'));
+    await page.getByRole('button', { name: 'Log in with a passkey' }).waitFor();
   },
 };
 

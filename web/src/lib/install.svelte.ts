@@ -1,5 +1,10 @@
 // Whether this browser offers to install the page as an app of its own, and how it is asked.
 
+/** A phone or tablet of Apple's; its tablets say that they are Macs. */
+export function isApple(): boolean {
+  return /iPhone|iPad/.test(navigator.userAgent) || (navigator.platform === 'MacIntel' && navigator.maxTouchPoints > 1);
+}
+
 interface Offer extends Event {
   prompt(): Promise<{ outcome: 'accepted' | 'dismissed' }>;
 }
@@ -8,13 +13,16 @@ class Install {
   private offer = $state.raw<Offer | null>(null);
   /** The page runs as an app of its own. */
   readonly installed: boolean;
+  /** Only the person himself can install it, by the browser's menu. */
+  readonly byHand: boolean;
 
   constructor() {
     if (typeof window === 'undefined') {
-      this.installed = false;
+      this.installed = this.byHand = false;
       return;
     }
     this.installed = matchMedia('(display-mode: standalone)').matches;
+    this.byHand = !this.installed && isApple() && window.isSecureContext;
     window.addEventListener('beforeinstallprompt', (event) => {
       // It is offered in Settings, and not over what somebody reads.
       event.preventDefault();

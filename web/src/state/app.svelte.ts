@@ -564,6 +564,7 @@ export class App {
       write('theme', theme);
       document.documentElement.dataset.theme = theme;
     }
+    paintBar(theme);
   }
 
   toggleSidebar(): void {
@@ -592,6 +593,14 @@ function watchKeyboard(): void {
   };
   viewport.addEventListener('resize', fit);
   window.addEventListener('orientationchange', () => (tallest = 0));
+}
+
+/** Gives the system's bar around the page the page's colour, as theme.js does before the first paint. */
+function paintBar(theme: 'system' | 'light' | 'dark'): void {
+  const [light, dark] = document.querySelectorAll<HTMLMetaElement>('meta[name="theme-color"]');
+  if (!light || !dark) return;
+  light.media = theme === 'system' ? '(prefers-color-scheme: light)' : theme === 'light' ? 'all' : 'not all';
+  dark.media = theme === 'system' ? '(prefers-color-scheme: dark)' : theme === 'dark' ? 'all' : 'not all';
 }
 
 /** The one-time secret of a login link: in a fragment, a whole link, or alone. */

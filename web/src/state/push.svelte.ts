@@ -3,6 +3,7 @@
 import { t } from '../i18n/index.svelte';
 import { get, request } from '../lib/api';
 import { base } from '../lib/base';
+import { isApple } from '../lib/install.svelte';
 import { drop, read, write } from '../lib/storage';
 import { worker } from '../lib/worker';
 
@@ -110,5 +111,5 @@ function lackOf(): PushLack {
   if (!window.isSecureContext) return 'insecure';
   if ('PushManager' in window && 'serviceWorker' in navigator && 'Notification' in window) return '';
   // Of Safari on a phone only an installed page may.
-  return /iPhone|iPad/.test(navigator.userAgent) || (navigator.platform === 'MacIntel' && navigator.maxTouchPoints > 1) ? 'install' : 'unknown';
+  return isApple() ? 'install' : 'unknown';
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -112,7 +113,7 @@ func (f *faults) health() httpapi.Health {
 	if f.text == "" || time.Since(f.at) > faultFresh {
 		return httpapi.Health{Status: httpapi.HealthOK}
 	}
-	return httpapi.Health{Status: httpapi.HealthDegraded, Problems: []string{"Nothing can be stored: " + f.text}}
+	return httpapi.Health{Status: httpapi.HealthDegraded, Problems: []string{"Nothing can be stored: " + strings.TrimRight(f.text, ".") + "."}}
 }
 
 // URL implements httpapi.Host.

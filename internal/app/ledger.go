@@ -324,7 +324,8 @@ func (b *books) replace(ctx context.Context, over []ledger.Finding) {
 	}
 }
 
-// sweep ends what carries this state folder's mark and belongs to nobody.
+// sweep ends what carries this state folder's mark and belongs to nobody, and
+// removes files of that kind.
 func (b *books) sweep(ctx context.Context) {
 	marks, err := ledger.Marks(b.cfg.Home + ":")
 	if err == nil {
@@ -332,6 +333,9 @@ func (b *books) sweep(ctx context.Context) {
 	}
 	if err != nil && ctx.Err() == nil {
 		b.log.Warn("look for processes without a keeper", "err", err)
+	}
+	if err := b.sessions.SweepFiles(ctx); err != nil && ctx.Err() == nil {
+		b.log.Warn("remove files that nothing names", "err", err)
 	}
 }
 

@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/renameio/v2/maybe"
@@ -85,6 +87,51 @@ func (m *Manager) putFiles(ctx context.Context, ids []string) error {
 // element of a path when it was taken.
 func (m *Manager) filePath(f store.File) string {
 	return filepath.Join(m.Home, "attachments", f.ID, f.Name)
+}
+
+// fileKept is how long a file that an agent was given may lie without its
+// attachment, and what an import left: nobody is writing it any more.
+const fileKept = time.Hour
+
+// SweepFiles removes the files of attachments that the store has no more, and
+// what a killed import left.
+func (m *Manager) SweepFiles(ctx context.Context) error {
+	if m.Held() {
+		return nil // another program may have begun what this one does not know of
+	}
+	errs := []error{m.sweepImports()}
+	root := filepath.Join(m.Home, "attachments")
+	dirs, err := os.ReadDir(root)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(append(errs, fmt.Errorf("sweep attachments: %w", err))...)
+	}
+	for _, d := range dirs {
+		if info, err := d.Info(); err != nil || m.Now().Sub(info.ModTime()) < fileKept {
+			continue // it goes, or it may just come
+		}
+		has, err := m.Store.HasAttachment(ctx, d.Name())
+		if err != nil {
+			return errors.Join(append(errs, err)...)
+		}
+		if !has {
+			errs = append(errs, os.RemoveAll(filepath.Join(root, d.Name())))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (m *Manager) sweepImports() error {
+	left, err := filepath.Glob(filepath.Join(m.Home, importName))
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, path := range left {
+		if info, err := os.Lstat(path); err == nil && m.Now().Sub(info.ModTime()) >= fileKept {
+			errs = append(errs, os.Remove(path))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // promptBlocks are the message as the agent can take it: pictures and texts

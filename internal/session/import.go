@@ -64,6 +64,9 @@ func (m *Manager) Import(ctx context.Context, r io.Reader, clientID string) (lis
 	return im.list, nil
 }
 
+// importName is the name of a file that is being imported, in the state folder.
+const importName = "import-*.tmp"
+
 // spooled is a file that is gone with its last byte.
 type spooled struct {
 	*os.File
@@ -80,7 +83,7 @@ func (f *spooled) drop() error {
 
 // spool keeps what comes in a file without a name, where the system has such.
 func (m *Manager) spool(ctx context.Context, r io.Reader) (f *spooled, size int64, err error) {
-	file, err := os.CreateTemp(m.Home, "import-*.tmp")
+	file, err := os.CreateTemp(m.Home, importName)
 	if err != nil {
 		return nil, 0, fmt.Errorf("keep import: %w", err)
 	}

@@ -330,3 +330,41 @@ func TestFileName(t *testing.T) {
 		}
 	}
 }
+
+// TestSweepFiles: files for agents go with their attachments, what is young stays.
+func TestSweepFiles(t *testing.T) {
+	m := shop(t)
+	id, err := m.Store.PutAttachment(t.Context(), "a.txt", "text/plain", []byte("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.putFiles(t.Context(), []string{id}); err != nil {
+		t.Fatal(err)
+	}
+	gone, young, file := filepath.Join(m.Home, "attachments", "gone"), filepath.Join(m.Home, "attachments", "young"), filepath.Join(m.Home, "import-1.tmp")
+	for _, dir := range []string{gone, young} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "f"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	past := time.Now().Add(-2 * time.Hour)
+	for _, path := range []string{gone, file, filepath.Join(m.Home, "attachments", id)} {
+		if err := os.Chtimes(path, past, past); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.SweepFiles(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]bool{gone: false, young: true, file: false, filepath.Join(m.Home, "attachments", id, "a.txt"): true} {
+		if _, err := os.Stat(path); (err == nil) != want {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}

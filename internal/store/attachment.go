@@ -58,3 +58,14 @@ func (s *Store) Attachment(ctx context.Context, id string) (a Attachment, err er
 	a.CreatedAt = fromMillis(created)
 	return a, nil
 }
+
+// HasAttachment tells whether an attachment is there, without its content.
+func (s *Store) HasAttachment(ctx context.Context, id string) (has bool, err error) {
+	err = s.view(ctx, func(q *reading) error {
+		return q.one("SELECT EXISTS (SELECT 1 FROM attachments WHERE id = ?)", []any{id}, &has)
+	})
+	if err != nil {
+		return false, fmt.Errorf("look for attachment %s: %w", id, err)
+	}
+	return has, nil
+}

@@ -33,7 +33,7 @@ type chores struct {
 	next     time.Time // no deleting and no vacuum before
 	tidy     time.Time // when to look at the length of the log beside the file; zero: nothing was written since
 	tidied   time.Time
-	trash    time.Time // when to look into the trash
+	trash    time.Time // when to look into the trash, and for attachments that nothing names
 }
 
 func (c *chores) owe(due time.Time) {
@@ -108,8 +108,11 @@ func (w *writer) chore() {
 		c.trash = now.Add(trashEvery)
 		w.alone(func(tx *Tx) error {
 			more, err := tx.emptyTrash()
+			if err == nil && !more {
+				more, err = tx.dropAttachments()
+			}
 			if more {
-				c.trash = now.Add(choreEvery)
+				c.trash, c.vacuum = now.Add(choreEvery), true
 			}
 			return err
 		})
@@ -130,7 +133,9 @@ func (w *writer) chore() {
 			if err != nil {
 				return err
 			}
-			c.deleting, c.vacuum = more, true
+			if c.deleting, c.vacuum = more, true; !more {
+				c.trash = time.Now() // what only its messages named is nobody's now
+			}
 			return nil
 		})
 	case c.vacuum:
@@ -248,6 +253,23 @@ func (tx *Tx) emptyTrash() (more bool, err error) {
 		return false, err
 	}
 	return true, tx.DeleteSession(id)
+}
+
+// attachmentKept is how long an attachment may wait for its message.
+const attachmentKept = 24 * time.Hour
+
+// unnamed are attachments that no message names, in any session; the condition on
+// items is that of their index.
+const unnamed = `SELECT id FROM attachments WHERE created_at < ? AND id NOT IN (
+		SELECT value FROM items, json_each(items.body, '$.attachments')
+		WHERE items.kind = 'user' AND items.body ->> '$.attachments' IS NOT NULL)
+	LIMIT 8`
+
+// dropAttachments removes some attachments that no message names any more, or
+// that came and were never sent. It tells whether there may be more.
+func (tx *Tx) dropAttachments() (more bool, err error) {
+	n, err := tx.w.execN("DELETE FROM attachments WHERE id IN ("+unnamed+")", tx.now.Add(-attachmentKept).UnixMilli())
+	return n > 0, tx.check(err)
 }
 
 // deleteEvents are the events of a deleted session that go next.

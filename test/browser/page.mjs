@@ -177,7 +177,7 @@ export class Person {
 
   /** Opens the folder chooser and goes to a folder by writing its path. */
   async openFolder(path) {
-    await this.page.getByRole('button', { name: 'Change' }).click();
+    await this.page.getByRole('button', { name: 'Change', exact: true }).click();
     await this.page.locator('.picks .opt').first().waitFor();
     await this.page.getByLabel('Path').fill(path);
     await this.page.getByRole('button', { name: 'Open', exact: true }).click();

@@ -165,7 +165,7 @@ test('a notification says what happened while the page was away, answers a quest
     await page.waitForURL(`${world.base}/s/${id}`);
 
     // Muted here, a session says nothing more; another does.
-    await page.getByRole('button', { name: 'More' }).click();
+    await page.getByRole('button', { name: 'More', exact: true }).click();
     await page.getByRole('menuitem', { name: 'Mute on this device' }).click();
     await until('it is muted', async () => (await page.evaluate(() => fetch('/api/v1/push').then((answer) => answer.json()))).sessions[id] === 'none');
     await page.goto(`${world.base}/settings`);

@@ -86,7 +86,7 @@ atBothSizes([
       await page.goto(`${world.base}/new`);
       await page.getByRole('radio', { name: /Tour/ }).waitFor();
       assert.deepEqual(await person.axe(), [], 'new');
-      await page.getByRole('button', { name: 'Change' }).click();
+      await page.getByRole('button', { name: 'Change', exact: true }).click();
       await page.locator('.picks .opt').first().waitFor();
       assert.deepEqual(await person.axe(), [], 'folders');
       const id = await person.begin(

@@ -169,7 +169,7 @@ const scenes = {
     }
     await person.start(/Tour/, 'plan');
     await person.finished();
-    await page.getByRole('button', { name: 'More' }).click();
+    await page.getByRole('button', { name: 'More', exact: true }).click();
     await page.getByRole('menuitem', { name: 'Rename' }).click();
     await page.getByRole('textbox', { name: 'Name' }).fill('Spread the webhook retries');
     await page.keyboard.press('Enter');

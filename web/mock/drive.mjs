@@ -163,7 +163,7 @@ step('the folder chooser keeps what is typed before its first answer', async () 
     await new Promise((done) => setTimeout(done, 600));
     await route.continue();
   }, { times: 1 });
-  await page.getByRole('button', { name: 'Change' }).click();
+  await page.getByRole('button', { name: 'Change', exact: true }).click();
   await page.getByLabel('Path').fill('/home/ada/src');
   await page.locator('.picks .opt').nth(1).waitFor();
   assert.equal(await page.getByLabel('Path').inputValue(), '/home/ada/src');
@@ -250,13 +250,13 @@ step('narrow and zoomed pages do not scroll sideways', async () => {
 step('a session is renamed, and deleted', async () => {
   await page.goto(BASE);
   await page.locator('td a', { hasText: 'Shrink the base image' }).click();
-  await page.getByRole('button', { name: 'More' }).click();
+  await page.getByRole('button', { name: 'More', exact: true }).click();
   await page.getByRole('menuitem', { name: 'Rename' }).click();
   await page.getByRole('textbox', { name: 'Name' }).fill('Smaller image');
   await page.keyboard.press('Enter');
   await page.locator('.head h1', { hasText: 'Smaller image' }).waitFor();
   await page.locator('.side .row', { hasText: 'Smaller image' }).waitFor();
-  await page.getByRole('button', { name: 'More' }).click();
+  await page.getByRole('button', { name: 'More', exact: true }).click();
   await page.getByRole('menuitem', { name: 'Delete' }).click();
   await page.getByRole('heading', { name: 'All sessions' }).waitFor();
   assert.equal(await page.locator('.side .row', { hasText: 'Smaller image' }).count(), 0);

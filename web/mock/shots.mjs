@@ -180,7 +180,7 @@ const scenes = {
   folders: async (page) => {
     await page.goto(`${page.host}/new`);
     await page.locator('.chip').first().waitFor();
-    await page.getByRole('button', { name: 'Change' }).click();
+    await page.getByRole('button', { name: 'Change', exact: true }).click();
   },
   permission: async (page) => {
     await open(page, 'Jitter for webhook');

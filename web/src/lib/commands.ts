@@ -3,6 +3,7 @@
 import { t } from '../i18n/index.svelte';
 import type { App } from '../state/app.svelte';
 import type { IconName } from './icons';
+import { download, importFile } from './transfer';
 
 export interface Command {
   id: string;
@@ -11,8 +12,6 @@ export interface Command {
   run: () => void;
   /** The key that does it, with ⌘ for Ctrl. */
   key?: string;
-  /** It is about the open session. */
-  here?: boolean;
 }
 
 export function commandsOf(app: App): Command[] {
@@ -22,14 +21,14 @@ export function commandsOf(app: App): Command[] {
   const words = t.palette;
   const list: (Command | false | null)[] = [
     { id: 'new', name: t.common.newSession, icon: 'plus', key: 'N', run: () => app.go('/new') },
-    open && row !== null && row.run !== '' && { id: 'stop', name: words.stop, icon: 'stop', key: '⌘.', here: true, run: () => void open.stop(row.run) },
-    row && { id: 'rename', name: words.rename, icon: 'edit', here: true, run: () => shelf.beginRename(row.id, true) },
-    row && { id: 'pin', name: row.pinned ? words.unpin : words.pin, icon: 'pin', here: true, run: () => void shelf.act([row.id], row.pinned ? 'unpin' : 'pin') },
-    row && { id: 'tags', name: words.tags, icon: 'tag', here: true, run: () => (shelf.choosing = { what: 'tags', ids: [row.id] }) },
-    row && { id: 'project', name: words.project, icon: 'folder', here: true, run: () => (shelf.choosing = { what: 'project', ids: [row.id] }) },
-    row && { id: 'duplicate', name: words.duplicate, icon: 'copy', here: true, run: () => void shelf.duplicate(row) },
-    row && { id: 'archive', name: row.archived ? words.unarchive : words.archive, icon: 'box', here: true, run: () => void shelf.act([row.id], row.archived ? 'unarchive' : 'archive') },
-    row && { id: 'delete', name: words.delete, icon: 'trash', here: true, run: () => shelf.remove([row.id]) },
+    open && row !== null && row.run !== '' && { id: 'stop', name: words.stop, icon: 'stop', key: '⌘.', run: () => void open.stop(row.run) },
+    row && { id: 'rename', name: words.rename, icon: 'edit', run: () => shelf.beginRename(row.id, true) },
+    row && { id: 'pin', name: row.pinned ? words.unpin : words.pin, icon: 'pin', run: () => void shelf.act([row.id], row.pinned ? 'unpin' : 'pin') },
+    row && { id: 'tags', name: words.tags, icon: 'tag', run: () => (shelf.choosing = { what: 'tags', ids: [row.id] }) },
+    row && { id: 'project', name: words.project, icon: 'folder', run: () => (shelf.choosing = { what: 'project', ids: [row.id] }) },
+    row && { id: 'duplicate', name: words.duplicate, icon: 'copy', run: () => void shelf.duplicate(row) },
+    row && { id: 'archive', name: row.archived ? words.unarchive : words.archive, icon: 'box', run: () => void shelf.act([row.id], row.archived ? 'unarchive' : 'archive') },
+    row && { id: 'delete', name: words.delete, icon: 'trash', run: () => shelf.remove([row.id]) },
     app.approvals.length > 0 && { id: 'next', name: words.next, icon: 'ask', key: '⌘J', run: () => app.nextQuestion() },
     { id: 'needs', name: t.frame.needsYou, icon: 'ask', run: () => app.go('/needs-you') },
     { id: 'all', name: t.frame.allSessions, icon: 'list', run: () => app.go('/') },
@@ -38,6 +37,8 @@ export function commandsOf(app: App): Command[] {
     { id: 'select', name: t.shelf.select, icon: 'ticks', run: () => shelf.startSelecting() },
     { id: 'archived', name: words.showArchived, icon: 'box', run: () => (shelf.show({ kind: 'archived' }), app.go('/')) },
     { id: 'trash', name: words.showTrash, icon: 'trash', run: () => (shelf.show({ kind: 'trash' }), app.go('/')) },
+    { id: 'export', name: words.export, icon: 'save', run: () => download('/api/v1/export?format=jsonl') },
+    { id: 'import', name: words.import, icon: 'up', run: () => importFile((file) => void shelf.import(file)) },
     { id: 'host', name: t.frame.host, icon: 'pulse', run: () => app.go('/host') },
     { id: 'settings', name: t.frame.settings, icon: 'sliders', run: () => app.go('/settings') },
     { id: 'sidebar', name: app.sidebar ? words.hideSidebar : words.showSidebar, icon: 'panel', key: '⌘\\', run: () => app.toggleSidebar() },

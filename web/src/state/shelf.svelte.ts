@@ -3,7 +3,8 @@
 
 import { SvelteSet } from 'svelte/reactivity';
 import { t } from '../i18n/index.svelte';
-import { explain, get, newId, post, Problem, request } from '../lib/api';
+import { explain, get, newId, noAnswer, post, Problem, problemOf, request } from '../lib/api';
+import { base } from '../lib/base';
 import { filterKey, filterQuery, fits, groupRows, holdPlaces, rangeOf, startOfDay, type Filter, type Group } from '../lib/groups';
 import type { IconName } from '../lib/icons';
 import type { Project, SessionRow, TagCount } from '../lib/types';
@@ -32,6 +33,14 @@ export interface Act {
   run: () => unknown;
 }
 
+/** The menu of a session: where it was opened, and what that place adds. */
+export interface OpenMenu {
+  row: SessionRow;
+  from: HTMLElement;
+  where: 'list' | 'table' | 'head';
+  acts?: Act[];
+}
+
 export type Action = 'archive' | 'unarchive' | 'pin' | 'unpin' | 'tag' | 'untag' | 'project' | 'delete' | 'restore';
 const BACK: Partial<Record<Action, Action>> = { archive: 'unarchive', unarchive: 'archive', pin: 'unpin', unpin: 'pin', tag: 'untag', untag: 'tag', delete: 'restore' };
 
@@ -57,7 +66,7 @@ export class Shelf {
   /** The session that is being renamed, in the list or in the head of its page. */
   renaming = $state.raw<{ id: string; head: boolean } | null>(null);
   /** The session whose menu is open, and the button that opened it. */
-  menu = $state.raw<{ row: SessionRow; from: HTMLElement; head: boolean; acts?: Act[] } | null>(null);
+  menu = $state.raw<OpenMenu | null>(null);
   /** The sessions whose tags or project are chosen. */
   choosing = $state.raw<{ what: 'tags' | 'project'; ids: string[] } | null>(null);
 
@@ -325,14 +334,14 @@ export class Shelf {
         for (const id of left.slice(0, 20)) void this.app.fetchRow(id);
       }
       this.app.failed(t.shelf.failed(ids.length - done.length, ids.length), failed);
-    } else if (action === 'restore') await this.haveBack(done);
+    } else if (action === 'restore') await this.fetchLatest(done);
     else if (action === 'delete') this.app.forgetRows(done);
     if (action === 'delete' || action === 'restore') for (const id of done) this.gone.delete(id);
     return done;
   }
 
-  /** Restored sessions are the latest of the list, whatever it was read down to. */
-  private async haveBack(ids: string[]): Promise<void> {
+  /** Restored and imported sessions are the latest of the list, whatever it was read down to. */
+  private async fetchLatest(ids: string[]): Promise<void> {
     if (ids.length <= 20) await Promise.all(ids.map((id) => this.app.fetchRow(id)));
     else {
       const page = await get<ListPage>(`/api/v1/sessions?limit=${PAGE}`).catch(() => null);
@@ -370,6 +379,25 @@ export class Shelf {
       this.app.go(`/s/${made.id}`);
     } catch (error) {
       this.app.failed(t.shelf.duplicateFailed, error);
+    }
+  }
+
+  /** Takes sessions from a file that an export made. */
+  async import(file: File): Promise<void> {
+    try {
+      const answer = await fetch(`${base}/api/v1/import?client_id=${newId()}`, {
+        method: 'POST',
+        headers: { Accept: 'application/json', 'Content-Type': file.name.endsWith('.zip') ? 'application/zip' : 'application/x-ndjson' },
+        body: file,
+        credentials: 'same-origin',
+      });
+      if (!answer.ok) throw await problemOf(answer);
+      const { sessions } = (await answer.json()) as { sessions: { id: string }[] };
+      await this.fetchLatest(sessions.map((each) => each.id));
+      this.app.toast(t.shelf.imported(sessions.length), true);
+      if (sessions.length === 1) this.app.go(`/s/${sessions[0]!.id}`);
+    } catch (error) {
+      this.app.failed(t.shelf.importFailed, error instanceof Problem ? error : noAnswer());
     }
   }
 

@@ -28,6 +28,8 @@ export interface AgentOptions {
   models?: unknown;
   config?: unknown;
   commands?: unknown;
+  /** What a person chose, for every life of the agent. */
+  chosen?: unknown;
 }
 
 /** What the log said last of the agent. */

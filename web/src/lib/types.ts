@@ -109,12 +109,21 @@ export interface LogEvent {
   body: unknown;
 }
 
+/** A file that a person gave with a message. */
+export interface Attached {
+  id: string;
+  name: string;
+  /** As its content shows. */
+  type: string;
+  size: number;
+}
+
 export interface UserBody {
   text: string;
   client_id?: string;
   attachments?: string[];
-  /** What they are. */
-  files?: { id: string; name: string; type: string; size: number }[];
+  /** What the attachments are. */
+  files?: Attached[];
 }
 
 export interface TextBody {

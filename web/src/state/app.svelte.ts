@@ -87,6 +87,8 @@ export class App {
   assertive = $state('');
   sidebar = $state(read('sidebar') !== 'off');
   theme = $state<'system' | 'light' | 'dark'>((read('theme') as 'light' | 'dark' | null) ?? 'system');
+  /** What sends a message at a desk: Enter, or Enter with ⌘ or Ctrl. */
+  sendKey = $state<'enter' | 'mod'>(read('sendKey') === 'mod' ? 'mod' : 'enter');
   /** The dialog that is shown: of the open session, or of those named by ask. */
   dialog = $state<'' | 'end' | 'delete' | 'forever'>('');
   asked = $state.raw<string[]>([]);
@@ -553,6 +555,12 @@ export class App {
     // Without an answer the banner says it, once for all.
     if (error instanceof Problem && error.status === 0) return;
     if (thing) this.toast(explain(thing, error));
+  }
+
+  setSendKey(key: 'enter' | 'mod'): void {
+    this.sendKey = key;
+    if (key === 'enter') drop('sendKey');
+    else write('sendKey', key);
   }
 
   setTheme(theme: 'system' | 'light' | 'dark'): void {

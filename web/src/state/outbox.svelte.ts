@@ -3,18 +3,22 @@
 
 import { t } from '../i18n/index.svelte';
 import { newId, post, Problem } from '../lib/api';
-import { drop, entriesUnder, write } from '../lib/storage';
+import { drop, entriesUnder, read, write } from '../lib/storage';
+import type { Attached } from '../lib/types';
 
 export interface Outgoing {
   client_id: string;
   session: string;
   text: string;
+  files: Attached[];
   at: number;
   /** waiting: will be tried again by itself; failed: a person decides. */
   state: 'sending' | 'sent' | 'waiting' | 'failed';
   problem?: Problem;
   retryAt?: number;
   tries: number;
+  /** It is in the browser's storage, which other tabs share. */
+  kept: boolean;
 }
 
 const PREFIX = 'out.';
@@ -27,8 +31,8 @@ export class Outbox {
   constructor(private readonly unauthorized: () => void) {
     for (const [key, value] of entriesUnder(PREFIX)) {
       try {
-        const kept = JSON.parse(value) as Pick<Outgoing, 'session' | 'text' | 'at'>;
-        this.entries.push({ ...kept, client_id: key, state: 'waiting', tries: 0, retryAt: 0 });
+        const stored = JSON.parse(value) as Pick<Outgoing, 'session' | 'text' | 'at'> & { files?: Attached[] };
+        this.entries.push({ ...stored, files: stored.files ?? [], client_id: key, state: 'waiting', tries: 0, retryAt: 0, kept: true });
       } catch {
         drop(PREFIX + key);
       }
@@ -40,9 +44,11 @@ export class Outbox {
     return this.entries.filter((entry) => entry.session === session);
   }
 
-  send(session: string, text: string): void {
-    const entry: Outgoing = { client_id: newId(), session, text, at: Date.now(), state: 'waiting', tries: 0, retryAt: 0 };
-    write(PREFIX + entry.client_id, JSON.stringify({ session, text, at: entry.at }));
+  send(session: string, text: string, files: Attached[] = []): void {
+    const entry: Outgoing = { client_id: newId(), session, text, files, at: Date.now(), state: 'waiting', tries: 0, retryAt: 0, kept: false };
+    const key = PREFIX + entry.client_id;
+    write(key, JSON.stringify({ session, text, files, at: entry.at }));
+    entry.kept = read(key) !== null;
     this.entries.push(entry);
     this.kick();
   }
@@ -91,11 +97,18 @@ export class Outbox {
   private async attempt(clientId: string): Promise<void> {
     const entry = this.find(clientId);
     if (!entry) return;
+    // Another tab has sent it, or a person took it back there.
+    if (entry.kept && read(PREFIX + clientId) === null) {
+      this.discard(clientId);
+      this.kick();
+      return;
+    }
     const { session, text } = entry;
+    const attachments = entry.files.map((file) => file.id);
     this.busy.add(session);
     entry.state = 'sending';
     try {
-      await post(`/api/v1/sessions/${encodeURIComponent(session)}/messages`, { client_id: clientId, text });
+      await post(`/api/v1/sessions/${encodeURIComponent(session)}/messages`, { client_id: clientId, text, ...(attachments.length > 0 && { attachments }) });
       drop(PREFIX + clientId);
       const sent = this.find(clientId);
       if (sent) sent.state = 'sent';

@@ -1,7 +1,7 @@
 // One open session: its snapshot, the events after it, and what a person asked of it and has not seen done.
 
 import { t } from '../i18n/index.svelte';
-import { get, post, Problem } from '../lib/api';
+import { get, post, Problem, request } from '../lib/api';
 import { SvelteMap } from 'svelte/reactivity';
 import { emptyView, fold, fromSnapshot, trimmed, withKept, withOlder, withTail, type View } from '../lib/fold';
 import { drop, readJSON, write } from '../lib/storage';
@@ -104,7 +104,8 @@ export class OpenSession {
 
   /** What the agent lets a person choose, as the session's detail has it. */
   setOptions(options: View['options']): void {
-    if (Object.keys(this.view.options).length === 0) this.view = { ...this.view, options };
+    // What events have said since is newer.
+    this.view = { ...this.view, options: { ...options, ...this.view.options } };
   }
 
   /** Loads the items before those that are here. */
@@ -199,7 +200,28 @@ export class OpenSession {
   }
 
   unqueue(run: string): Promise<unknown> {
-    return post(`${this.path}/cancel`, { run });
+    return request('DELETE', `${this.path}/queue/${encodeURIComponent(run)}`);
+  }
+
+  /** Changes the text of a message that waits. */
+  editQueued(run: string, text: string): Promise<unknown> {
+    return request('PATCH', `${this.path}/queue/${encodeURIComponent(run)}`, { text });
+  }
+
+  /** Gives the messages that wait another order: each of them, first to go first. */
+  reorder(runs: string[]): Promise<unknown> {
+    return request('PUT', `${this.path}/queue`, { runs });
+  }
+
+  /** Chooses a model, a mode or another option of the agent. What it makes of that comes as an event. */
+  choose(choice: Record<string, unknown>): Promise<unknown> {
+    return post(`${this.path}/options`, choice);
+  }
+
+  /** Files of the session's folder by letters of their path, the best first. */
+  async files(query: string, limit: number, signal: AbortSignal): Promise<{ path: string; dir?: boolean }[]> {
+    const found = await get<{ files: { path: string; dir?: boolean }[] }>(`${this.path}/files?q=${encodeURIComponent(query)}&limit=${limit}`, signal);
+    return found.files;
   }
 
   resumeQueue(): Promise<unknown> {

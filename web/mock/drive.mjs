@@ -97,7 +97,7 @@ step('a queued message waits, is edited, and runs next', async () => {
   await page.locator('.q', { hasText: 'second, queued' }).waitFor();
   await page.getByRole('button', { name: 'Edit queued message' }).click();
   await page.waitForFunction(() => document.querySelector('textarea').value === 'second, queued');
-  await composer().press('Enter');
+  await page.getByRole('button', { name: 'Save' }).click();
   await page.locator('.q', { hasText: 'second, queued' }).waitFor();
   await page.getByRole('button', { name: 'Stop', exact: true }).click();
   await page.locator('.tick', { hasText: 'Stopped' }).waitFor();

@@ -92,6 +92,7 @@ function apply(event) {
   switch (event.kind) {
     case 'item.copied': list.push({ id, session: event.session, run: '', kind: body.kind, seq: event.seq, at: body.at, body: body.body, open: false }); break;
     case 'message.user': add('user', rest, false); break;
+    case 'message.edited': it.body = { ...it.body, text: body.text }; break;
     case 'text.delta': it ? (it.body = { text: it.body.text + body.text }) : add('assistant', { text: body.text }, true); break;
     case 'thought.delta': it ? (it.body = { text: it.body.text + body.text }) : add('thought', { text: body.text }, true); break;
     case 'tool.started': add('tool', rest, true); break;
@@ -335,8 +336,16 @@ function jitter(now) {
   const question = ask(s, run, 'Webhook retries come in waves. Give them full jitter under a cap, keep old configurations working, and prove the spread with a test.', at);
   emit(s, 'run.started', { run, item: question }, run, at);
   emit(s, 'agent.options', {
-    models: { currentModelId: 'opus', availableModels: [{ modelId: 'opus', name: 'Opus 4.5' }] },
-    modes: { currentModeId: 'ask', availableModes: [{ id: 'ask', name: 'Ask first' }] },
+    models: { currentModelId: 'opus', availableModels: [['opus', 'Opus 4.5'], ['sonnet', 'Sonnet 4.5'], ['haiku', 'Haiku 4.5']].map(([modelId, name]) => ({ modelId, name })) },
+    modes: {
+      currentModeId: 'ask',
+      availableModes: [
+        { id: 'ask', name: 'Ask first', description: 'Before every edit and command' },
+        { id: 'edits', name: 'Accept edits', description: 'Asks before commands only' },
+        { id: 'plan', name: 'Plan', description: 'Reads and plans, changes nothing' },
+      ],
+    },
+    commands: [['review', 'Review the changes of this branch'], ['compact', 'Sum up what was said so far'], ['init', 'Write down how this project works']].map(([name, description]) => ({ name, description })),
   }, run, at);
   const thought = newId('i');
   emit(s, 'thought.delta', { item: thought, text: 'The delay is a shift of the base, so all clients that failed together come back together.' }, run, at + 1000);
@@ -533,20 +542,45 @@ const routes = [
       setTimeout(() => end(m[1], body.run, 'cancelled'), 300);
       return [202, {}];
     }
-    const at = s.queue.findIndex((entry) => entry.run === body.run);
-    if (at < 0) return problem(409, 'run_not_current', 'That run is over', 'It ended before the stop came.');
-    s.queue.splice(at, 1);
-    s.queued = s.queue.length;
-    emit(m[1], 'run.ended', { run: body.run, reason: 'cancelled' }, body.run);
-    emit(m[1], 'queue.changed', { paused: s.paused, queue: s.queue });
-    changed(m[1]);
-    return [202, {}];
+    return problem(409, 'run_not_current', 'That run is over', 'It ended before the stop came.');
   }],
   ['POST', /^\/api\/v1\/sessions\/([^/]+)\/queue$/, (m, q, body) => {
     sessions.get(m[1]).paused = body.paused;
     emit(m[1], 'queue.changed', { paused: body.paused, queue: sessions.get(m[1]).queue });
     if (!body.paused && !sessions.get(m[1]).run) next(m[1]);
     return [200, {}];
+  }],
+  ['PUT', /^\/api\/v1\/sessions\/([^/]+)\/queue$/, (m, q, body) => {
+    const s = sessions.get(m[1]);
+    s.queue = body.runs.map((run) => s.queue.find((entry) => entry.run === run));
+    emit(m[1], 'queue.changed', { paused: s.paused, queue: s.queue });
+    return [200, {}];
+  }],
+  ['PATCH', /^\/api\/v1\/sessions\/([^/]+)\/queue\/([^/]+)$/, (m, q, body) => {
+    const entry = sessions.get(m[1]).queue.find((each) => each.run === m[2]);
+    if (!entry) return problem(409, 'not_queued', 'That message does not wait', 'It has begun.');
+    emit(m[1], 'message.edited', { item: entry.item, text: body.text }, entry.run);
+    return [200, {}];
+  }],
+  ['DELETE', /^\/api\/v1\/sessions\/([^/]+)\/queue\/([^/]+)$/, (m) => {
+    const s = sessions.get(m[1]);
+    const at = s.queue.findIndex((entry) => entry.run === m[2]);
+    if (at < 0) return problem(409, 'not_queued', 'That message does not wait', 'It has begun.');
+    s.queue.splice(at, 1);
+    s.queued = s.queue.length;
+    emit(m[1], 'run.ended', { run: m[2], reason: 'cancelled' }, m[2]);
+    emit(m[1], 'queue.changed', { paused: s.paused, queue: s.queue });
+    changed(m[1]);
+    return [204, null];
+  }],
+  ['POST', /^\/api\/v1\/sessions\/([^/]+)\/options$/, (m, q, body) => {
+    emit(m[1], 'agent.options', { chosen: body });
+    return [202, { options: {} }];
+  }],
+  ['GET', /^\/api\/v1\/sessions\/([^/]+)\/files$/, (m, q) => {
+    const all = ['config/retry.go', 'internal/deliver/retry.go', 'internal/deliver/retry_test.go', 'internal/deliver/worker.go', 'internal/lease/lease.go', 'README.md', 'go.mod', 'docs/retries.md', 'Makefile'];
+    const fits = new RegExp([...(q.get('q') ?? '')].map((letter) => letter.replace(/\W/, '\\$&')).join('.*'), 'i');
+    return [200, { files: all.filter((path) => fits.test(path)).map((path) => ({ path })), more: false }];
   }],
   ['POST', /^\/api\/v1\/sessions\/([^/]+)\/agent\/end$/, (m) => (end(m[1], sessions.get(m[1]).run, 'interrupted', 'A person ended the agent.'), [202, {}])],
   ['GET', /^\/api\/v1\/search$/, (m, q) => {

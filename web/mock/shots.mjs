@@ -29,6 +29,8 @@ async function violations(page) {
   });
 }
 
+const GRAPH = readFileSync(fileURLToPath(new URL('../public/icons/icon-192.png', import.meta.url)));
+
 const open = async (page, title) => {
   await page.goto(page.host);
   await page.locator('a:visible', { hasText: title }).first().click();
@@ -89,6 +91,30 @@ const scenes = {
     await page.locator('.rowbox.lit').waitFor();
   },
   queued: (page) => open(page, 'Rename tenant_id'),
+  commands: async (page) => {
+    await open(page, 'Jitter for webhook');
+    await page.locator('textarea').fill('/');
+    await page.getByRole('listbox', { name: 'Commands' }).waitFor();
+  },
+  mention: async (page) => {
+    await open(page, 'Jitter for webhook');
+    await page.locator('textarea').fill('Look at @ret');
+    await page.getByRole('listbox', { name: 'Files' }).waitFor();
+  },
+  options: async (page) => {
+    await open(page, 'Jitter for webhook');
+    await page.getByRole('button', { name: /^(Options, now|Mode:)/ }).filter({ visible: true }).first().click();
+    await page.getByRole('listbox').or(page.getByRole('dialog')).waitFor();
+  },
+  gifts: async (page) => {
+    await open(page, 'Rename tenant_id');
+    await page.locator('input[type=file]').setInputFiles([
+      { name: 'graph.png', mimeType: 'image/png', buffer: GRAPH },
+      { name: 'failures-eu.csv', mimeType: 'text/csv', buffer: Buffer.from('a,b\n'.repeat(300_000)) },
+      { name: 'recording-of-the-whole-evening.mov', mimeType: 'video/quicktime', buffer: Buffer.alloc(21 * 1024 * 1024) },
+    ]);
+    await page.locator('.gift img').waitFor();
+  },
   failed: (page) => open(page, 'Renew the wildcard'),
   unready: (page) => open(page, 'Speed up the mailer'),
   palette: (page) => palette(page, 'retr'),

@@ -96,7 +96,9 @@ export class OpenSession {
   /** Learns from the last events before seq what no snapshot holds: why the agent does not come, how full its context is. */
   private async recall(seq: number): Promise<void> {
     try {
-      this.view = withTail(this.view, await this.events(seq - TAIL, TAIL));
+      const events = await this.events(seq - TAIL, TAIL);
+      // Only now: the view has become another one meanwhile.
+      this.view = withTail(this.view, events);
     } catch {
       // The transcript stands without it, and the next event of each kind says it anew.
     }

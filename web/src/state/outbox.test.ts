@@ -1,0 +1,117 @@
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { Outbox } from './outbox.svelte';
+
+/** What the browser keeps, for all of its tabs. */
+let store: Map<string, string>;
+/** What the host was sent, and how it answers. */
+let sent: { client_id: string; text: string; attachments?: string[] }[];
+let answer: () => Promise<Response> | Response;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  store = new Map();
+  sent = [];
+  answer = () => new Response('{}', { status: 202 });
+  vi.stubGlobal('localStorage', {
+    get length() {
+      return store.size;
+    },
+    key: (i: number) => [...store.keys()][i] ?? null,
+    getItem: (key: string) => store.get(key) ?? null,
+    setItem: (key: string, value: string) => void store.set(key, value),
+    removeItem: (key: string) => void store.delete(key),
+  });
+  vi.stubGlobal('fetch', async (_: string, init: RequestInit) => {
+    sent.push(JSON.parse(String(init.body)));
+    return answer();
+  });
+});
+afterEach(() => {
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+});
+
+const outbox = () => new Outbox(() => {});
+const settle = () => vi.advanceTimersByTimeAsync(0);
+const away = () => Promise.reject(new TypeError('refused'));
+
+it('sends a message with its files, and forgets it once the log has it', async () => {
+  const box = outbox();
+  box.send('s1', 'hello', [{ id: 'f1', name: 'a.png', type: 'image/png', size: 3 }]);
+  await settle();
+  expect(sent).toMatchObject([{ text: 'hello', attachments: ['f1'] }]);
+  expect(box.entries[0]!.state).toBe('sent');
+  expect(store.size).toBe(0);
+  box.arrived([sent[0]!.client_id]);
+  expect(box.entries).toEqual([]);
+});
+
+it('keeps what no host answers through a reload, and sends it under the same id', async () => {
+  answer = away;
+  const before = outbox();
+  before.send('s1', 'one', [{ id: 'f1', name: 'a', type: 'text/plain', size: 1 }]);
+  before.send('s1', 'two');
+  await settle();
+  expect(sent).toHaveLength(1);
+  const first = sent[0]!.client_id;
+
+  answer = () => new Response('{}', { status: 202 });
+  sent = [];
+  const after = outbox();
+  expect(after.of('s1').map((each) => each.text)).toEqual(['one', 'two']);
+  after.kick(true);
+  await vi.advanceTimersByTimeAsync(10);
+  expect(sent.map((each) => each.text)).toEqual(['one', 'two']);
+  expect(sent[0]).toMatchObject({ client_id: first, attachments: ['f1'] });
+});
+
+it('does not send what another tab has sent or taken back', async () => {
+  answer = away;
+  const mine = outbox();
+  mine.send('s1', 'kept');
+  await settle();
+  const theirs = outbox();
+  theirs.discard(theirs.entries[0]!.client_id);
+  answer = () => new Response('{}', { status: 202 });
+  sent = [];
+  mine.kick(true);
+  await settle();
+  expect(sent).toEqual([]);
+  expect(mine.entries).toEqual([]);
+});
+
+it('sends also where the browser keeps nothing', async () => {
+  vi.stubGlobal('localStorage', {
+    get length(): number {
+      throw new Error('blocked');
+    },
+    getItem: () => {
+      throw new Error('blocked');
+    },
+    setItem: () => {
+      throw new Error('blocked');
+    },
+    removeItem: () => {
+      throw new Error('blocked');
+    },
+  });
+  const box = outbox();
+  box.send('s1', 'hello');
+  await settle();
+  expect(sent).toMatchObject([{ text: 'hello' }]);
+});
+
+it('leaves to a person what the host refuses, and tries the rest again by itself', async () => {
+  answer = () => new Response('{"code":"invalid_request","title":"No","detail":"too long"}', { status: 400 });
+  const box = outbox();
+  box.send('s1', 'hello');
+  await settle();
+  expect(box.entries[0]).toMatchObject({ state: 'failed', problem: { detail: 'too long' } });
+  answer = () => new Response('{}', { status: 503 });
+  box.retry(box.entries[0]!.client_id);
+  await settle();
+  expect(box.entries[0]!.state).toBe('waiting');
+  answer = () => new Response('{}', { status: 202 });
+  await vi.advanceTimersByTimeAsync(5_000);
+  expect(box.entries[0]!.state).toBe('sent');
+});

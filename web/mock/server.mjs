@@ -47,6 +47,7 @@ const items = new Map();
 const runs = new Map();
 const approvals = new Map();
 const streams = new Set();
+const attachments = new Map();
 let ids = 0;
 const GENERATION = 'g1';
 const newId = (kind) => `${kind}${++ids}`;
@@ -73,7 +74,7 @@ function changed(session) {
 }
 
 function row(s) {
-  const { queue, fixed, path, ...rest } = s;
+  const { queue, fixed, path, offered, ...rest } = s;
   return rest;
 }
 
@@ -92,6 +93,7 @@ function apply(event) {
   switch (event.kind) {
     case 'item.copied': list.push({ id, session: event.session, run: '', kind: body.kind, seq: event.seq, at: body.at, body: body.body, open: false }); break;
     case 'message.user': add('user', rest, false); break;
+    case 'agent.options': sessions.get(event.session).offered = { ...sessions.get(event.session).offered, ...body }; break;
     case 'message.edited': it.body = { ...it.body, text: body.text }; break;
     case 'text.delta': it ? (it.body = { text: it.body.text + body.text }) : add('assistant', { text: body.text }, true); break;
     case 'thought.delta': it ? (it.body = { text: it.body.text + body.text }) : add('thought', { text: body.text }, true); break;
@@ -504,7 +506,7 @@ const routes = [
     emit(id, 'session.created', row({ ...sessions.get(id), seq: 1, last_event: log.length + 1 }));
     return [201, row(sessions.get(id))];
   }],
-  ['GET', /^\/api\/v1\/sessions\/([^/]+)$/, (m) => (sessions.has(m[1]) ? [200, row(sessions.get(m[1]))] : problem(404, 'session_not_found', 'There is no such session', 'It may have been deleted.'))],
+  ['GET', /^\/api\/v1\/sessions\/([^/]+)$/, (m) => (sessions.has(m[1]) ? [200, { ...row(sessions.get(m[1])), options: sessions.get(m[1]).offered }] : problem(404, 'session_not_found', 'There is no such session', 'It may have been deleted.'))],
   ['GET', /^\/api\/v1\/sessions\/([^/]+)\/items$/, (m, q) => {
     if (!sessions.has(m[1])) return problem(404, 'session_not_found', 'There is no such session', 'It may have been deleted.');
     const before = Number(q.get('before')) || Infinity;
@@ -670,6 +672,22 @@ function plot(width = 560, height = 220) {
   return Buffer.concat([Buffer.from('89504e470d0a1a0a', 'hex'), chunk('IHDR', head), chunk('IDAT', deflateSync(pixels)), chunk('IEND', Buffer.alloc(0))]);
 }
 
+/** A form with one file is kept; by its id it comes back. */
+async function attachment(request, response, id, json) {
+  const had = attachments.get(id);
+  if (id) return had ? void response.writeHead(200, { 'Content-Type': had.type }).end(had.data) : json(404, {});
+  const chunks = [];
+  for await (const chunk of request) chunks.push(chunk);
+  const form = Buffer.concat(chunks);
+  const head = form.indexOf('\r\n\r\n');
+  const [, name] = /filename="([^"]*)"/.exec(form.subarray(0, head).toString());
+  const [, type] = /Content-Type: (\S+)/i.exec(form.subarray(0, head).toString());
+  const data = form.subarray(head + 4, form.lastIndexOf('\r\n--'));
+  const kept = newId('f');
+  attachments.set(kept, { type, data });
+  json(201, { id: kept, name, type, size: data.length });
+}
+
 const server = createServer(async (request, response) => {
   const url = new URL(request.url, 'http://mock');
   const json = (status, body) => {
@@ -677,6 +695,8 @@ const server = createServer(async (request, response) => {
     response.end(body === undefined ? '' : JSON.stringify(body));
   };
   if (!url.pathname.startsWith('/api/') && url.pathname !== '/health') return file(url.pathname, response);
+  const given = /^\/api\/v1\/attachments(?:\/(.+))?$/.exec(url.pathname);
+  if (given) return attachment(request, response, given[1], json);
   let raw = '';
   for await (const chunk of request) raw += chunk;
   const body = raw ? JSON.parse(raw) : {};

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { emptyView, fold, fromSnapshot, withOlder, withTail } from './fold';
+import { emptyView, fold, fromSnapshot, withOlder, withOptions, withTail } from './fold';
 import type { Item, ItemsPage, LogEvent, Run } from './types';
 
 const S = 's1';
@@ -164,6 +164,18 @@ describe('snapshots', () => {
     expect(withTail(later, events).agent).toMatchObject({ state: 'ready', text: '' });
     // A snapshot that is read again keeps it.
     expect(fromSnapshot(S, page(8, []), later).agent).toBe(later.agent);
+  });
+
+  it('has the newest options, in whatever order detail, tail and events come', () => {
+    const events = log(['agent.options', { modes: 'old' }], ['agent.options', { commands: ['web'] }], ['agent.options', { modes: 'new' }]);
+    const whole = { modes: 'new', commands: ['web'] };
+    const bare = fromSnapshot(S, page(3, []));
+    expect(withTail(bare, events).options).toEqual(whole);
+    // The detail was read before the last two.
+    expect(withTail(withOptions(bare, { modes: 'old' }, 1), events).options).toEqual(whole);
+    expect(withOptions(withTail(bare, events), { modes: 'old' }, 1).options).toEqual(whole);
+    // The detail was read after all of the tail.
+    expect(withTail(withOptions(bare, { modes: 'newer' }, 4), events).options).toEqual({ modes: 'newer' });
   });
 });
 

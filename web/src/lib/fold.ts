@@ -59,6 +59,8 @@ export interface View {
   queue: QueueEntry[];
   agent: AgentWords | null;
   options: AgentOptions;
+  /** Of the event after which they are so. */
+  optionsSeq: number;
   usage: Usage | null;
   /** Rises with each item that is finished; the difference of two values is "3 new". */
   finished: number;
@@ -75,6 +77,7 @@ export function emptyView(session: string): View {
     queue: [],
     agent: null,
     options: {},
+    optionsSeq: 0,
     usage: null,
     finished: 0,
     gap: false,
@@ -104,6 +107,10 @@ export function withTail(view: View, tail: LogEvent[]): View {
     if (event.session !== view.session) continue;
     if (event.kind === 'agent.state' && event.seq > (next.agent?.seq ?? 0)) next.agent = agentWords(event);
     if (event.kind === 'usage' && event.seq > (next.usage?.seq ?? 0)) next.usage = usage(event);
+    if (event.kind === 'agent.options' && event.seq > next.optionsSeq) {
+      next.options = changed(next.options, event.body);
+      next.optionsSeq = event.seq;
+    }
   }
   return next;
 }
@@ -152,6 +159,18 @@ function byId(runs: Run[]): Record<string, Run> {
 function agentWords(event: LogEvent): AgentWords {
   const body = event.body as { state?: unknown; text?: unknown };
   return { state: String(body.state), text: typeof body.text === 'string' ? body.text : '', at: event.at, seq: event.seq };
+}
+
+/** The options after an event, which names those that are others now. */
+function changed(options: AgentOptions, body: unknown): AgentOptions {
+  const named = Object.entries(body ?? {}).filter(([, value]) => value !== null && value !== undefined);
+  return { ...options, ...Object.fromEntries(named) };
+}
+
+/** The view with all options as they were at an event. */
+export function withOptions(view: View, options: AgentOptions, seq: number): View {
+  if (seq < view.optionsSeq) return { ...view, options: { ...options, ...view.options } };
+  return { ...view, options: { ...view.options, ...options }, optionsSeq: seq };
 }
 
 function usage(event: LogEvent): Usage {
@@ -256,14 +275,10 @@ class Draft {
       case 'agent.state':
         this.view.agent = agentWords(event);
         break;
-      case 'agent.options': {
-        const options: Record<string, unknown> = { ...this.view.options };
-        for (const [key, value] of Object.entries(body)) {
-          if (value !== null && value !== undefined) options[key] = value;
-        }
-        this.view.options = options;
+      case 'agent.options':
+        this.view.options = changed(this.view.options, body);
+        this.view.optionsSeq = event.seq;
         break;
-      }
       case 'usage':
         this.view.usage = usage(event);
         break;

@@ -352,7 +352,7 @@ export class App {
     try {
       const { options, ...row } = await get<SessionRow & { options?: AgentOptions }>(`/api/v1/sessions/${encodeURIComponent(id)}`);
       this.upsert(row);
-      if (options && this.session?.id === id) this.session.setOptions(options);
+      if (options && this.session?.id === id) this.session.setOptions(options, row.seq);
       return row;
     } catch {
       // The session's own snapshot says what is wrong with it.

@@ -3,7 +3,7 @@
 import { t } from '../i18n/index.svelte';
 import { get, post, Problem, request } from '../lib/api';
 import { SvelteMap } from 'svelte/reactivity';
-import { emptyView, fold, fromSnapshot, trimmed, withKept, withOlder, withTail, type View } from '../lib/fold';
+import { emptyView, fold, fromSnapshot, trimmed, withKept, withOlder, withOptions, withTail, type View } from '../lib/fold';
 import { drop, readJSON, write } from '../lib/storage';
 import type { Item, ItemsPage, LogEvent, SessionRow } from '../lib/types';
 
@@ -105,9 +105,8 @@ export class OpenSession {
   }
 
   /** What the agent lets a person choose, as the session's detail has it. */
-  setOptions(options: View['options']): void {
-    // What events have said since is newer.
-    this.view = { ...this.view, options: { ...options, ...this.view.options } };
+  setOptions(options: View['options'], seq: number): void {
+    this.view = withOptions(this.view, options, seq);
   }
 
   /** Loads the items before those that are here. */

@@ -4,7 +4,6 @@
 import { t } from '../i18n/index.svelte';
 import { newId, noAnswer, Problem } from '../lib/api';
 import { base } from '../lib/base';
-import { bytes } from '../lib/format';
 import { drop, readJSON, write } from '../lib/storage';
 import type { Attached } from '../lib/types';
 
@@ -111,9 +110,9 @@ export class Uploads {
 
   private refuses(file: File): string {
     const given = this.entries.filter((entry) => entry.state !== 'failed');
-    if (file.size > FILE_MAX) return t.composer.fileTooLarge(bytes(FILE_MAX));
+    if (file.size > FILE_MAX) return t.composer.fileTooLarge(FILE_MAX >> 20);
     if (given.length >= COUNT_MAX) return t.composer.tooManyFiles(COUNT_MAX);
-    if (given.reduce((sum, entry) => sum + entry.size, file.size) > TOGETHER_MAX) return t.composer.filesTooLarge(bytes(TOGETHER_MAX));
+    if (given.reduce((sum, entry) => sum + entry.size, file.size) > TOGETHER_MAX) return t.composer.filesTooLarge(TOGETHER_MAX >> 20);
     return '';
   }
 

@@ -127,14 +127,24 @@ atBothSizes([
       await page.goto(world.base);
       await page.locator('.list .grp', { hasText: 'Now' }).waitFor();
       await page.locator('.list .rowbox .wait').first().waitFor();
-      await menu(page, 'title', 'Delete');
+      await menu(page, 'At work', 'Delete');
       const dialog = page.getByRole('dialog', { name: 'Delete this session?' });
       await dialog.getByText('is cut off').waitFor();
       assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Keep it', 'the safe answer has the focus');
       await page.keyboard.press('Escape');
       await dialog.waitFor({ state: 'detached' });
       assert.equal((await world.session(id)).state, 'waiting');
-      await menu(page, 'title', 'Delete');
+      // What was asked of one session is not remembered for the next.
+      const other = await person.begin('title Other one\nask q2 "Go on" go on');
+      await person.question();
+      if (await page.locator('dialog.sheet').count()) await page.keyboard.press('Escape');
+      await page.locator('.head').getByRole('button', { name: 'More', exact: true }).click();
+      await page.getByRole('menuitem', { name: 'End the agent' }).click();
+      await page.getByRole('dialog', { name: 'End this agent now?' }).getByRole('button', { name: 'End Script' }).click();
+      await until('the open one has ended', async () => (await world.session(other)).state === 'interrupted');
+      assert.equal((await world.session(id)).state, 'waiting');
+      await page.goto(world.base);
+      await menu(page, 'At work', 'Delete');
       await dialog.getByRole('button', { name: 'Delete the session' }).click();
       await until('it is in the trash', async () => (await list(world, '&deleted=true')).length === 1);
     },
@@ -431,6 +441,8 @@ atBothSizes([
     async ({ world, visitor }) => {
       const person = await visitor();
       const { page } = person;
+      // From now on the browser asks the test for files, and no window.
+      page.on('filechooser', () => {});
       await person.begin('title Of two hosts title\nsay "taken along"');
       await person.finished();
       await page.goto(world.base);

@@ -268,11 +268,12 @@ atBothSizes([
   [
     'an item is gone to by its address, by a search in the whole session, and by keys',
     async ({ world, size, visitor }) => {
-      const id = await long(world, 6, 20);
+      // More items than a page keeps, and a first message that is higher than anyone would guess.
+      const id = await long(world, 4, 200);
       const person = await visitor();
       const { page } = person;
       const all = (await world.call('GET', `/api/v1/sessions/${id}/items?limit=500`)).items;
-      const early = all.find((item) => item.kind === 'tool' && item.body.title === 'make step-7');
+      const early = (await world.call('GET', `/api/v1/sessions/${id}/items?limit=100&before=100`)).items.find((item) => item.kind === 'tool' && item.body.title === 'make step-7');
       await page.goto(`${world.base}/s/${id}?item=${early.id}`);
       const row = page.locator(`.rowbox[data-key="${early.id}"]`);
       await row.waitFor();

@@ -129,23 +129,40 @@ export class OpenSession {
 
   /** Loads until the item of this seq is here, and says whether it is. */
   async reach(seq: number): Promise<boolean> {
-    await this.back(() => (this.view.items[0]?.seq ?? 0) <= seq);
+    await this.back((items) => (items[0]?.seq ?? 0) <= seq);
     return this.view.items.some((item) => item.seq === seq);
   }
 
   /** The seq of an item, wherever in the session it is; null where there is none of this id. */
   async find(id: string): Promise<number | null> {
-    const found = () => this.view.items.find((item) => item.id === id)?.seq ?? null;
-    await this.back(() => found() !== null);
-    return found();
+    const found = (items: Item[]) => items.find((item) => item.id === id)?.seq ?? null;
+    await this.back((items) => found(items) !== null);
+    return found(this.view.items);
   }
 
-  private async back(enough: () => boolean): Promise<void> {
-    while (!enough() && this.hasOlder) {
-      const before = this.view;
-      if (this.loadingOlder) await new Promise((done) => setTimeout(done, 20));
-      else await this.loadOlder(FAR);
-      if (this.view === before && !this.loadingOlder) return;
+  /** Loads pages until one is enough. They are shown together: a far place has many of them before it. */
+  private async back(enough: (items: Item[]) => boolean): Promise<void> {
+    while (this.loadingOlder) await new Promise((done) => setTimeout(done, 20));
+    const first = this.view.items[0];
+    if (!first || !this.hasOlder || enough(this.view.items)) return;
+    this.loadingOlder = true;
+    try {
+      const pages: ItemsPage[] = [];
+      for (let before = first.seq; ; ) {
+        const page = await get<ItemsPage>(`${this.path}/items?limit=${FAR}&before=${before}`);
+        pages.unshift(page);
+        if (page.items.length === 0 || page.more === false || enough(page.items)) break;
+        before = page.items[0]!.seq;
+      }
+      // A snapshot that was read anew meanwhile may begin elsewhere.
+      if (this.view.items[0]?.seq !== first.seq) return;
+      const oldest = pages[0]!;
+      this.view = withOlder(this.view, { ...oldest, items: pages.flatMap((page) => page.items), runs: pages.flatMap((page) => page.runs) });
+      this.hasOlder = oldest.more ?? oldest.items.length >= FAR;
+    } catch (error) {
+      if (error instanceof Problem) this.onError(error);
+    } finally {
+      this.loadingOlder = false;
     }
   }
 

@@ -219,8 +219,8 @@ export class Person {
     // Looked at as one: between two looks a message that was on its way may have become a run.
     await this.page.waitForFunction(() => {
       const sends = [...document.querySelectorAll('button')].some((each) => each.checkVisibility() && (each.ariaLabel ?? each.textContent).trim() === 'Send');
-      const busy = '.you:not(.rowbox *), .say.open, .head .meta .live, .head .meta .wait';
-      return sends && document.querySelector('.rowbox') && !document.querySelector(busy);
+      const busy = '.you:not(.entry *), .say.open, .head .meta .live, .head .meta .wait';
+      return sends && document.querySelector('.entry') && !document.querySelector(busy);
     });
   }
 

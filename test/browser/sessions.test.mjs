@@ -378,8 +378,8 @@ atBothSizes([
       while (!/straw/.test(await selected.textContent())) await page.keyboard.press('ArrowDown');
       await page.keyboard.press('Enter');
       await page.waitForURL(/\/s\/[^/]+\?item=/);
-      await page.locator('.rowbox.lit').waitFor();
-      assert.match(await page.locator('.rowbox.lit').textContent(), /haystack|title/);
+      await page.locator('.entry.lit').waitFor();
+      assert.match(await page.locator('.entry.lit').textContent(), /haystack|title/);
 
       // A command, and a name that is only there.
       if (!size.phone) {
@@ -428,7 +428,7 @@ atBothSizes([
       await page.reload();
       await found.filter({ hasText: 'a lighthouse stands' }).first().click();
       await page.waitForURL(/\/s\/[^/]+\?item=/);
-      await page.locator('.rowbox.lit', { hasText: 'lighthouse' }).waitFor();
+      await page.locator('.entry.lit', { hasText: 'lighthouse' }).waitFor();
       await page.goBack();
       await found.first().waitFor();
       assert.equal(await page.getByRole('searchbox').inputValue(), 'lighthouse');

@@ -33,12 +33,12 @@ async function long(world, messages, each) {
 const place = (page) =>
   page.evaluate(() => {
     const edge = document.querySelector('.scroll').getBoundingClientRect().top;
-    const row = [...document.querySelectorAll('.rowbox')].find((each) => each.getBoundingClientRect().bottom > edge + 1);
+    const row = [...document.querySelectorAll('.entry')].find((each) => each.getBoundingClientRect().bottom > edge + 1);
     return { key: row.dataset.key, top: Math.round(row.getBoundingClientRect().top - edge) };
   });
 const rowTop = (page, key) =>
   page.evaluate((of) => {
-    const row = document.querySelector(`.rowbox[data-key="${of}"]`);
+    const row = document.querySelector(`.entry[data-key="${of}"]`);
     return row && Math.round(row.getBoundingClientRect().top - document.querySelector('.scroll').getBoundingClientRect().top);
   }, key);
 const frames = (page, n = 3) => page.evaluate((count) => new Promise((done) => {
@@ -54,8 +54,8 @@ async function choose(person, row, name) {
 }
 /** What is copied: the browser's own clipboard is one for all pages of a test. */
 const clipboard = (page) => until('it is copied', () => page.evaluate(() => globalThis.copied)).then((text) => page.evaluate(() => (globalThis.copied = '')).then(() => text));
-const message = (page, text) => page.locator('.rowbox', { has: page.locator('.you', { hasText: text }) });
-const answer = (page, text) => page.locator('.rowbox', { has: page.locator('.say', { hasText: text }) });
+const message = (page, text) => page.locator('.entry', { has: page.locator('.you', { hasText: text }) });
+const answer = (page, text) => page.locator('.entry', { has: page.locator('.say', { hasText: text }) });
 
 /** Turns the wheel once, and waits until the page stands still. */
 async function wheel(page, by) {
@@ -85,7 +85,7 @@ atBothSizes([
         for (;;) {
           await new Promise((done) => requestAnimationFrame(done));
           const box = document.querySelector('.scroll');
-          if (document.querySelectorAll('.rowbox').length > 10 && box.scrollHeight - box.scrollTop - box.clientHeight < 8) return performance.now() - at;
+          if (document.querySelectorAll('.entry').length > 10 && box.scrollHeight - box.scrollTop - box.clientHeight < 8) return performance.now() - at;
         }
       }, `/s/${id}`);
       console.log(`  ${seq} events: at the end after ${Math.round(opened)} ms`);
@@ -103,7 +103,7 @@ atBothSizes([
         const at = await page.evaluate(() => document.querySelector('.scroll').scrollTop);
         const after = await rowTop(page, before.key);
         if (after === null) assert.fail(`step ${steps}: what was seen is gone`);
-        most = Math.max(most, await page.locator('.rowbox').count());
+        most = Math.max(most, await page.locator('.entry').count());
         // A turn may show late, with the next one, or be cut short where the page before is not here yet; nothing ever
         // moves further than the wheel was turned.
         const moved = after - before.top;
@@ -121,10 +121,10 @@ atBothSizes([
       await sleep(250);
       const here = await place(page);
       await page.reload();
-      await until('the place is back', async () => (await page.locator(`.rowbox[data-key="${here.key}"]`).count()) && Math.abs((await rowTop(page, here.key)) - here.top) <= 2);
+      await until('the place is back', async () => (await page.locator(`.entry[data-key="${here.key}"]`).count()) && Math.abs((await rowTop(page, here.key)) - here.top) <= 2);
       await page.getByRole('button', { name: /^Latest/ }).click();
       await page.getByText(`make step-${10 * each - 1}`, { exact: true }).waitFor();
-      await until('the rest is let go', async () => (await page.locator('.rowbox').count()) <= 200);
+      await until('the rest is let go', async () => (await page.locator('.entry').count()) <= 200);
     },
     { once: true },
   ],
@@ -156,7 +156,7 @@ atBothSizes([
       await frames(page);
       assert.equal(await rowTop(page, here.key), here.top);
       // A card that is opened stays where its head is.
-      const card = page.locator('.rowbox button.tool:visible').filter({ hasText: 'Ran make' });
+      const card = page.locator('.entry button.tool:visible').filter({ hasText: 'Ran make' });
       const at = await card.evaluateAll((all) => all.findIndex((one) => one.getBoundingClientRect().top > 120));
       const before = await card.nth(at).evaluate((one) => Math.round(one.getBoundingClientRect().top));
       await card.nth(at).click();
@@ -170,7 +170,7 @@ atBothSizes([
       await page.goto(`${world.base}/settings`);
       await page.locator('main h1').first().waitFor();
       await page.goto(`${world.base}/s/${id}`);
-      await until('the place is back', async () => (await page.locator(`.rowbox[data-key="${left.key}"]`).count()) && Math.abs((await rowTop(page, left.key)) - left.top) <= 2);
+      await until('the place is back', async () => (await page.locator(`.entry[data-key="${left.key}"]`).count()) && Math.abs((await rowTop(page, left.key)) - left.top) <= 2);
       await page.getByRole('button', { name: /^Latest · \d+ new$/ }).click();
       await page.getByText('make step-211', { exact: true }).waitFor();
       await until('the end is shown', () => page.evaluate(() => {
@@ -275,18 +275,18 @@ atBothSizes([
       const all = (await world.call('GET', `/api/v1/sessions/${id}/items?limit=500`)).items;
       const early = (await world.call('GET', `/api/v1/sessions/${id}/items?limit=100&before=100`)).items.find((item) => item.kind === 'tool' && item.body.title === 'make step-7');
       await page.goto(`${world.base}/s/${id}?item=${early.id}`);
-      const row = page.locator(`.rowbox[data-key="${early.id}"]`);
+      const row = page.locator(`.entry[data-key="${early.id}"]`);
       await row.waitFor();
-      await page.locator('.rowbox.lit').waitFor();
+      await page.locator('.entry.lit').waitFor();
       const top = await rowTop(page, early.id);
       assert.ok(top >= 0 && top < 200, `the row stands at ${top}`);
-      await page.locator('.rowbox.lit').waitFor({ state: 'detached' });
+      await page.locator('.entry.lit').waitFor({ state: 'detached' });
 
       // The words stand in an output that is folded; what finds them opens it.
       await page.getByRole('button', { name: 'Find in this session' }).click();
       await page.locator('.findbar input').fill('line 2 of 3');
       await page.locator('.findbar [role=status]', { hasText: /^1 of \d+/ }).waitFor();
-      await page.locator('.rowbox.lit').waitFor();
+      await page.locator('.entry.lit').waitFor();
       const seen = () => page.evaluate(() => {
         const box = document.querySelector('.scroll').getBoundingClientRect();
         const [range] = CSS.highlights.get('found');

@@ -73,13 +73,13 @@ const scenes = {
   },
   'item-menu': async (page) => {
     await open(page, 'Release notes');
-    const row = page.locator('.rowbox', { has: page.locator('.you') });
+    const row = page.locator('.entry', { has: page.locator('.you') });
     await row.hover();
     await row.getByRole('button', { name: 'More actions' }).click();
   },
   editing: async (page) => {
     await open(page, 'Release notes');
-    const row = page.locator('.rowbox', { has: page.locator('.you') });
+    const row = page.locator('.entry', { has: page.locator('.you') });
     await row.hover();
     await row.getByRole('button', { name: 'More actions' }).click();
     await page.getByRole('menuitem', { name: 'Edit and run again' }).click();
@@ -88,7 +88,7 @@ const scenes = {
     await open(page, 'Release notes');
     await page.getByRole('button', { name: 'Find in this session' }).click();
     await page.locator('.findbar input').fill('relay');
-    await page.locator('.rowbox.lit').waitFor();
+    await page.locator('.entry.lit').waitFor();
   },
   queued: (page) => open(page, 'Rename tenant_id'),
   commands: async (page) => {

@@ -156,13 +156,16 @@ atBothSizes([
       await frames(page);
       assert.equal(await rowTop(page, here.key), here.top);
       // A card that is opened stays where its head is.
-      const card = page.locator('.entry button.tool:visible').filter({ hasText: 'Ran make' });
-      const at = await card.evaluateAll((all) => all.findIndex((one) => one.getBoundingClientRect().top > 120));
-      const before = await card.nth(at).evaluate((one) => Math.round(one.getBoundingClientRect().top));
-      await card.nth(at).click();
+      // It is named by its row: more rows may be drawn above it meanwhile.
+      const key = await page.evaluate(
+        () => [...document.querySelectorAll('.entry')].find((row) => row.querySelector('button.tool')?.textContent.includes('make') && row.getBoundingClientRect().top > 120).dataset.key,
+      );
+      const card = page.locator(`.entry[data-key="${key}"] button.tool`).first();
+      const before = await card.evaluate((one) => Math.round(one.getBoundingClientRect().top));
+      await card.click();
       await frames(page);
-      assert.equal(await card.nth(at).evaluate((one) => Math.round(one.getBoundingClientRect().top)), before);
-      assert.equal(await card.nth(at).getAttribute('aria-expanded'), 'true');
+      assert.equal(await card.evaluate((one) => Math.round(one.getBoundingClientRect().top)), before);
+      assert.equal(await card.getAttribute('aria-expanded'), 'true');
 
       // Another look at the session comes back here; the line says since when.
       const left = await place(page);
@@ -274,10 +277,13 @@ atBothSizes([
       const { page } = person;
       const all = (await world.call('GET', `/api/v1/sessions/${id}/items?limit=500`)).items;
       const early = (await world.call('GET', `/api/v1/sessions/${id}/items?limit=100&before=100`)).items.find((item) => item.kind === 'tool' && item.body.title === 'make step-7');
+      await page.addInitScript(() => {
+        new MutationObserver(() => (globalThis.lit = document.querySelector('.entry.lit')?.dataset.key ?? globalThis.lit)).observe(document, { subtree: true, childList: true, attributes: true });
+      });
       await page.goto(`${world.base}/s/${id}?item=${early.id}`);
       const row = page.locator(`.entry[data-key="${early.id}"]`);
       await row.waitFor();
-      await page.locator('.entry.lit').waitFor();
+      await until('the row is marked', () => page.evaluate((key) => globalThis.lit === key, early.id));
       const top = await rowTop(page, early.id);
       assert.ok(top >= 0 && top < 200, `the row stands at ${top}`);
       await page.locator('.entry.lit').waitFor({ state: 'detached' });
@@ -286,10 +292,10 @@ atBothSizes([
       await page.getByRole('button', { name: 'Find in this session' }).click();
       await page.locator('.findbar input').fill('line 2 of 3');
       await page.locator('.findbar [role=status]', { hasText: /^1 of \d+/ }).waitFor();
-      await page.locator('.entry.lit').waitFor();
       const seen = () => page.evaluate(() => {
         const box = document.querySelector('.scroll').getBoundingClientRect();
-        const [range] = CSS.highlights.get('found');
+        const [range] = CSS.highlights.get('found') ?? [];
+        if (!range) return false;
         const rect = range.getBoundingClientRect();
         return rect.top >= box.top && rect.bottom <= box.bottom;
       });

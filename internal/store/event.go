@@ -36,10 +36,13 @@ const (
 	UsageChanged      Kind = "usage"
 	NoticeGiven       Kind = "notice"
 	AgentRaw          Kind = "agent.raw"
+	ProjectChanged    Kind = "project.changed" // of no session; its body is the project
+	ProjectDeleted    Kind = "project.deleted" // of no session; its body is {"id"}
 )
 
 // Event is one entry of the log. ID rises over the whole host in commit order;
-// Seq rises by one within its session.
+// Seq rises by one within its session. Events about no session have the session
+// "", which is one in this respect.
 type Event struct {
 	ID      int64           `json:"id"`
 	Session string          `json:"session"`

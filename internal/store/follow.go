@@ -107,15 +107,15 @@ func (r *ring) after(id int64) (events []Event, ok bool, last int64, wake <-chan
 	return events, true, r.last, r.wake, nil
 }
 
-// FollowFilter chooses events: every one of the named sessions, and the
-// session.* events of all, but for the rows of those that no list has: in the
+// FollowFilter chooses events: every one of the named sessions, those about no
+// session, and the session.* events of all, but for the rows of those that no list has: in the
 // trash, or not whole yet.
 type FollowFilter struct {
 	Sessions map[string]bool
 }
 
 func (f *FollowFilter) takes(ev Event) bool {
-	if f == nil || f.Sessions[ev.Session] {
+	if f == nil || ev.Session == "" || f.Sessions[ev.Session] {
 		return true
 	}
 	switch ev.Kind {
@@ -211,7 +211,7 @@ func (s *Store) page(ctx context.Context, after, last int64, filter *FollowFilte
 	text := "SELECT " + eventColumns + " FROM events WHERE id > ? AND id <= ?"
 	args := []any{after, end}
 	if filter != nil {
-		text += " AND (kind IN ('session.created', 'session.changed', 'session.deleted', 'session.restored')"
+		text += " AND (kind IN ('session.created', 'session.changed', 'session.deleted', 'session.restored') OR session = ''"
 		for id, on := range filter.Sessions {
 			if on {
 				text += " OR session = ?"

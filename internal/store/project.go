@@ -66,7 +66,7 @@ func (tx *Tx) PutProject(p Project) (Project, error) {
 	if err != nil {
 		return p, fmt.Errorf("put project %s: %w", p.Name, err)
 	}
-	return p, nil
+	return p, tx.tell(ProjectChanged, p)
 }
 
 // DeleteProject removes a project. Its sessions stay, and belong to none.
@@ -84,7 +84,10 @@ func (tx *Tx) DeleteProject(id string) error {
 			return err
 		}
 	}
-	return tx.exec("DELETE FROM projects WHERE id = ?", id)
+	if err := tx.exec("DELETE FROM projects WHERE id = ?", id); err != nil {
+		return err
+	}
+	return tx.tell(ProjectDeleted, map[string]string{"id": id})
 }
 
 // ProjectOf returns the project whose folder holds cwd, the innermost one, or "".

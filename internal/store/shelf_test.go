@@ -1,6 +1,10 @@
 package store
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -161,4 +165,83 @@ func TestTrash(t *testing.T) {
 	empty()
 	eventually(t, "it is gone", func() bool { _, err := s.Session(t.Context(), id); return err != nil })
 	verified(t, s)
+}
+
+// TestProjectsAreTold: every stream has what becomes of a project, whatever
+// sessions it follows, from memory and from the database alike.
+func TestProjectsAreTold(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "holdfast.db")
+	s := openAt(t, path)
+	id := newSession(t, s)
+	var p Project
+	update(t, s, Durable, func(tx *Tx) (err error) {
+		p, err = tx.PutProject(Project{Name: "a", Cwd: "/a"})
+		return err
+	})
+	update(t, s, Durable, func(tx *Tx) (err error) {
+		p.Name = "b"
+		p, err = tx.PutProject(p)
+		return err
+	})
+	if err := s.Update(Durable, func(tx *Tx) error {
+		if err := tx.DeleteProject(p.ID); err != nil {
+			return err
+		}
+		return ErrOrder
+	}); !errors.Is(err, ErrOrder) {
+		t.Fatal(err)
+	}
+	update(t, s, Durable, func(tx *Tx) error { return tx.DeleteProject(p.ID) })
+	verified(t, s)
+	if page := search(t, s, Query{Text: "x"}); page.Behind != 0 {
+		searched(t, s)
+	}
+	look := func(s *Store) (told []string) {
+		f := s.FollowFiltered(0, &FollowFilter{Sessions: map[string]bool{}})
+		for {
+			events, more, err := f.Take(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if more != nil {
+				return told
+			}
+			for _, ev := range events {
+				if ev.Session != id {
+					var body Project
+					if err := json.Unmarshal(ev.Body, &body); err != nil || body.ID != p.ID || ev.Session != "" {
+						t.Errorf("%+v %v", ev, err)
+					}
+					told = append(told, fmt.Sprintf("%d %s %s", ev.Seq, ev.Kind, body.Name))
+				}
+			}
+		}
+	}
+	want := []string{"1 project.changed a", "2 project.changed b", "3 project.deleted "}
+	if diff := cmp.Diff(want, look(s)); diff != "" {
+		t.Error(diff)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, look(openAt(t, path))); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestSearchIsNotBehindForNothing: what cannot be found is nothing to catch up with.
+func TestSearchIsNotBehindForNothing(t *testing.T) {
+	s := newStore(t)
+	var id string
+	update(t, s, Durable, func(tx *Tx) error { // in no list, so no row is told of in between
+		r, err := tx.CreateSession(Session{Agent: "a", Cwd: "/", Building: true})
+		id = r.ID
+		return err
+	})
+	appendTo(t, s, id, MessageUser, MessageBody{Item: "m", Text: "hello"})
+	searched(t, s)
+	appendTo(t, s, id, UsageChanged, json.RawMessage(`{}`))
+	if n := search(t, s, Query{Text: "hello"}).Behind; n != 0 {
+		t.Errorf("%d events behind", n)
+	}
 }

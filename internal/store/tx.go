@@ -223,3 +223,24 @@ func (tx *Tx) store(r *row, folded Session, ev Event, change *itemChange, approv
 	}
 	return nil
 }
+
+// tell adds an event about no session to the log. Nothing is folded from it: its
+// cause has been written by the same Update.
+func (tx *Tx) tell(kind Kind, body any) error {
+	raw, err := encode(body)
+	if err != nil {
+		return fmt.Errorf("tell of %s: %w", kind, err)
+	}
+	ev := Event{ID: tx.w.lastID + 1, At: tx.now, Kind: kind, Body: raw}
+	if err := tx.one("SELECT coalesce(max(seq), 0) + 1 FROM events WHERE sid = 0", nil, &ev.Seq); err != nil {
+		return fmt.Errorf("tell of %s: %w", kind, err)
+	}
+	err = tx.exec("INSERT INTO events (id, sid, session, seq, run, at, kind, item, body) VALUES (?, 0, '', ?, '', ?, ?, 0, ?)",
+		ev.ID, ev.Seq, ev.At.UnixMilli(), string(kind), string(raw))
+	if err != nil {
+		return fmt.Errorf("tell of %s: %w", kind, err)
+	}
+	tx.w.lastID = ev.ID
+	tx.w.batch = append(tx.w.batch, ev)
+	return nil
+}

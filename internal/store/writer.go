@@ -240,6 +240,10 @@ func (w *writer) attempt(batch []*request, results []result) error {
 	}
 	w.s.ring.publish(w.batch, w.lastID)
 	w.batch = nil
+	if !w.index.wanted { // nothing since is to be found, so the search is not behind
+		w.index.at = w.lastID
+		w.s.searched.Store(w.lastID)
+	}
 	w.trim()
 	if w.swollen {
 		w.swollen = false

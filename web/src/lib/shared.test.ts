@@ -66,7 +66,7 @@ class Log {
   }
 }
 
-const wants = (sessions: Set<string>, event: LogEvent) => sessions.has(event.session) || event.kind.startsWith('session.');
+const wants = (sessions: Set<string>, event: LogEvent) => event.session === '' || sessions.has(event.session) || event.kind.startsWith('session.');
 
 /** Locks and channels as browsers have them, for tabs that may freeze and close. */
 class Browser {
@@ -205,6 +205,7 @@ describe('SharedStream', () => {
     await settle();
     for (const s of ['s0', 's1', 's2', 's1', 'other']) log.append(s);
     log.append('other', 'session.changed');
+    log.append('', 'project.changed');
     await settle();
     expect(log.streams.length).toBe(1);
     expect(tabs[0]!.ids('s1')).toEqual([1, 2]);
@@ -212,6 +213,7 @@ describe('SharedStream', () => {
     expect(tabs[2]!.ids('s0')).toEqual([1]);
     for (const tab of tabs) {
       expect(tab.ids('other')).toEqual([2]);
+      expect(tab.ids('')).toEqual([1]);
       expect(tab.calls).toContain('open');
     }
   });

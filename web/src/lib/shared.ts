@@ -12,6 +12,9 @@ import { newId, Problem } from './api';
 import { Stream, type StreamListener } from './stream';
 import type { LogEvent } from './types';
 
+/** The rows of all sessions, and what belongs to none: every stream has them. */
+const concernsAll = (event: LogEvent) => event.session === '' || event.kind.startsWith('session.');
+
 export interface TabListener extends Omit<StreamListener, 'took'> {
   event(event: LogEvent): void;
 }
@@ -259,7 +262,7 @@ export class SharedStream {
       if (from !== undefined) {
         if (event.id <= from) continue;
         this.since.set(event.session, event.id);
-      } else if (!event.kind.startsWith('session.') || event.id <= this.at) continue;
+      } else if (!concernsAll(event) || event.id <= this.at) continue;
       this.listener.event(event);
     }
     const at = place(cursor);

@@ -382,6 +382,7 @@ export class App {
     const arrived: string[] = [];
     for (const event of events) {
       if (event.kind.startsWith('session.')) this.listEvent(event);
+      else if (event.kind.startsWith('project.')) this.shelf.projectEvent(event);
       if (open && event.session === open.id) {
         mine.push(event);
         if (event.kind === 'message.user') arrived.push(String((event.body as { client_id?: string }).client_id ?? ''));

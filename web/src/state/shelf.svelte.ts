@@ -7,7 +7,8 @@ import { explain, get, newId, noAnswer, post, Problem, problemOf, request } from
 import { base } from '../lib/base';
 import { filterKey, filterQuery, fits, groupRows, holdPlaces, rangeOf, startOfDay, type Filter, type Group } from '../lib/groups';
 import type { IconName } from '../lib/icons';
-import type { Project, SessionRow, TagCount } from '../lib/types';
+import { withProject } from '../lib/projects';
+import type { LogEvent, Project, SessionRow, TagCount } from '../lib/types';
 import type { App } from './app.svelte';
 
 const FIRST_PAGE = 100;
@@ -176,6 +177,14 @@ export class Shelf {
     } catch (error) {
       this.app.failed(t.said.namesFailed, error);
     }
+  }
+
+  /** What the log says of a project, here or elsewhere changed. */
+  projectEvent(event: LogEvent): void {
+    const { id } = event.body as Project;
+    const gone = event.kind === 'project.deleted';
+    this.projects = withProject(this.projects, gone ? null : (event.body as Project), id);
+    if (gone && this.filter.kind === 'project' && this.filter.id === id) this.show({ kind: 'all' });
   }
 
   // The pointer

@@ -1,5 +1,6 @@
-// Makes src/fonts/commit-mono.woff2: the part of the code font that code is mostly written in, without the features that
-// are off in code anyway. A third of the whole, which is still loaded where something else occurs.
+// Makes the two fonts of src/fonts: of the text's the weights that the page uses, of the code's the part that code is mostly
+// written in, both without the features that are off anyway. Half of the whole; what is left out is still loaded where it
+// occurs (styles/tokens.css).
 //
 //   npm run fonts
 
@@ -9,6 +10,9 @@ import subset from 'subset-font';
 
 const ranges = [
   [0x20, 0x24f], // Latin
+  [0x2bb, 0x2dc], // marks, also those that combine
+  [0x300, 0x33f],
+  [0x2122, 0x2122], // trade mark
   [0x2000, 0x206f], // punctuation
   [0x20a0, 0x20bf], // currencies
   [0x2190, 0x22ff], // arrows, operators
@@ -18,7 +22,17 @@ const ranges = [
 let text = '';
 for (const [from, to] of ranges) for (let code = from; code <= to; code++) text += String.fromCodePoint(code);
 
-const whole = createRequire(import.meta.url).resolve('@fontsource/commit-mono/files/commit-mono-latin-400-normal.woff2');
-const part = await subset(readFileSync(whole), text, { targetFormat: 'woff2', keepFeatures: [] });
-writeFileSync(new URL('src/fonts/commit-mono.woff2', import.meta.url), part);
-console.log(`${part.length} bytes of ${readFileSync(whole).length}`);
+const { resolve } = createRequire(import.meta.url);
+for (const [name, from, options] of [
+  [
+    'atkinson-next',
+    '@fontsource-variable/atkinson-hyperlegible-next/files/atkinson-hyperlegible-next-latin-wght-normal.woff2',
+    { keepFeatures: ['kern', 'mark', 'mkmk', 'ccmp', 'locl', 'tnum'], variationAxes: { wght: { min: 400, max: 700 } } },
+  ],
+  ['commit-mono', '@fontsource/commit-mono/files/commit-mono-latin-400-normal.woff2', { keepFeatures: [] }],
+]) {
+  const whole = readFileSync(resolve(from));
+  const part = await subset(whole, text, { targetFormat: 'woff2', ...options });
+  writeFileSync(new URL(`src/fonts/${name}.woff2`, import.meta.url), part);
+  console.log(`${name}: ${part.length} bytes of ${whole.length}`);
+}

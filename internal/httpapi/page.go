@@ -45,11 +45,17 @@ func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		name = "index.html"
 	}
 	a, err := p.load(name)
+	if err != nil && forPerson(r) {
+		if a, err := p.load("index.html"); err == nil { // it says that there is no such page, and leads back
+			a.serve(w, r, http.StatusNotFound, false)
+			return
+		}
+	}
 	if err != nil {
 		newProblem(codeNoRoute, fmt.Sprintf("there is no page at %.200q. The sessions are at /.", r.URL.Path)).write(w, r)
 		return
 	}
-	a.serve(w, r, strings.HasPrefix(name, "assets/"))
+	a.serve(w, r, http.StatusOK, strings.HasPrefix(name, "assets/"))
 }
 
 // isAppRoute reports whether the page itself decides what a path shows.
@@ -63,7 +69,13 @@ func isAppRoute(name string) bool {
 	}
 }
 
-func (a *asset) serve(w http.ResponseWriter, r *http.Request, hashed bool) {
+// forPerson tells whether a browser asks for what it will show, and not for a
+// part of that.
+func forPerson(r *http.Request) bool {
+	return r.Header.Get("Sec-Fetch-Mode") == "navigate" || strings.Contains(r.Header.Get("Accept"), "text/html")
+}
+
+func (a *asset) serve(w http.ResponseWriter, r *http.Request, status int, hashed bool) {
 	h := w.Header()
 	h.Set("Content-Type", a.kind)
 	h.Set("Cache-Control", "no-cache")
@@ -80,12 +92,12 @@ func (a *asset) serve(w http.ResponseWriter, r *http.Request, hashed bool) {
 	}
 	etag = strconv.Quote(etag)
 	h.Set("ETag", etag)
-	if matches(r.Header.Get("If-None-Match"), etag) {
+	if status == http.StatusOK && matches(r.Header.Get("If-None-Match"), etag) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(http.StatusOK)
+	w.WriteHeader(status)
 	if r.Method == http.MethodGet {
 		w.Write(body)
 	}

@@ -74,9 +74,9 @@ export class World {
     this.token ||= (await this.cli('token', 'create', '--name', 'test')).trim();
   }
 
-  /** kill -9: the host's; its agents go on, and start() finds them. */
-  async kill() {
-    this.host.kill('SIGKILL');
+  /** kill -9, or a crash: the host's; its agents go on, and start() finds them. */
+  async kill(signal = 'SIGKILL') {
+    this.host.kill(signal);
     await this.ended;
   }
 

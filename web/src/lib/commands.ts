@@ -41,6 +41,7 @@ export function commandsOf(app: App): Command[] {
     { id: 'import', name: words.import, icon: 'up', run: () => importFile((file) => void shelf.import(file)) },
     { id: 'host', name: t.frame.host, icon: 'pulse', run: () => app.go('/host') },
     { id: 'settings', name: t.frame.settings, icon: 'sliders', run: () => app.go('/settings') },
+    { id: 'keys', name: t.keys.title, icon: 'key', key: '?', run: () => (app.keys = true) },
     { id: 'sidebar', name: app.sidebar ? words.hideSidebar : words.showSidebar, icon: 'panel', key: '⌘\\', run: () => app.toggleSidebar() },
     ...(['light', 'dark', 'system'] as const).map((theme) => app.theme !== theme && { id: theme, name: words.theme[theme], icon: 'bulb' as const, run: () => app.setTheme(theme) }),
   ];

@@ -93,6 +93,8 @@ export class App {
   dialog = $state<'' | 'end' | 'delete' | 'forever'>('');
   asked = $state.raw<string[]>([]);
   palette = $state(false);
+  /** The sheet of the keys is shown. */
+  keys = $state(false);
   readonly outbox: Outbox;
   readonly health = new HealthWatch();
   readonly push = new Push();
@@ -216,6 +218,7 @@ export class App {
     this.rowsLoaded = false;
     this.shelf.forget();
     this.palette = false;
+    this.keys = false;
     this.approvals = [];
     this.connected = false;
     this.lostAt = 0;

@@ -106,14 +106,19 @@ func TestCopyLeavesNothing(t *testing.T) {
 	if !s.Copying() {
 		t.Error("a copy is not told of")
 	}
+	s.copied.Store(0)
 	if s.now = func() time.Time { return now.Add(copyPatience) }; s.Copying() {
 		t.Error("a copy of an hour counts")
 	}
 	s.now = time.Now
 	path, _ := copied(t, s)
-	if s.Copying() {
+	if !s.Copying() {
+		t.Error("the log of a copy that has just ended is not waited for")
+	}
+	if s.now = func() time.Time { return time.Now().Add(copySettles) }; s.Copying() {
 		t.Error("a copy that is over counts")
 	}
+	s.now = time.Now
 	if err := s.Copy(t.Context(), path, nil); !errors.Is(err, ErrExists) {
 		t.Errorf("over a file that is there: %v", err)
 	}

@@ -23,6 +23,7 @@ const (
 	walKeep  = 1 << 20 // bytes of the log beside the file that may stay
 	walRest  = time.Second
 	walEvery = 30 * time.Second
+	walMost  = 2 * time.Minute // the log is looked at then, though the writer never rests
 )
 
 // chores is what the writer does when nobody waits for it.
@@ -33,6 +34,7 @@ type chores struct {
 	next     time.Time // no deleting and no vacuum before
 	tidy     time.Time // when to look at the length of the log beside the file; zero: nothing was written since
 	tidied   time.Time
+	dirty    time.Time // the first commit since it was looked at
 	trash    time.Time // when to look into the trash, and for attachments that nothing names
 }
 
@@ -146,7 +148,13 @@ func (w *writer) chore() {
 
 // wrote has the log beside the file looked at when the writer rests.
 func (c *chores) wrote(now time.Time) {
+	if c.tidy.IsZero() {
+		c.dirty = now
+	}
 	c.tidy = now.Add(walRest)
+	if most := c.dirty.Add(walMost); c.tidy.After(most) {
+		c.tidy = most
+	}
 	if again := c.tidied.Add(walEvery); c.tidy.Before(again) {
 		c.tidy = again
 	}

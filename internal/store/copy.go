@@ -79,7 +79,7 @@ func (s *Store) Copy(ctx context.Context, to string, progress func(done, total i
 	}
 	defer tellSize(to, total, progress)()
 	s.copying.Store(s.now().UnixNano())
-	defer s.copying.Store(0)
+	defer func() { s.copied.Store(s.now().UnixNano()); s.copying.Store(0) }()
 	if err := vacuumInto(ctx, conn, to); err != nil {
 		if code(err) == sqlite3.SQLITE_FULL {
 			err = errors.Join(err, ErrDiskFull)
@@ -93,11 +93,16 @@ func (s *Store) Copy(ctx context.Context, to string, progress func(done, total i
 // 10 MB a second a store of 36 GB is copied by then.
 const copyPatience = time.Hour
 
-// Copying tells whether a copy is under way that is not stuck. The log beside
-// the database grows meanwhile.
+// copySettles is how long the log of a busy store may take to be taken in
+// after a copy.
+const copySettles = 2 * time.Minute
+
+// Copying tells whether the log beside the database may be long because of a
+// copy: one is under way that is not stuck, or was until just now.
 func (s *Store) Copying() bool {
+	now := s.now().UnixNano()
 	since := s.copying.Load()
-	return since != 0 && s.now().Sub(time.Unix(0, since)) < copyPatience
+	return since != 0 && now-since < int64(copyPatience) || since == 0 && now-s.copied.Load() < int64(copySettles)
 }
 
 // vacuumInto lifts the ban on writing from a reader for as long as the copy

@@ -61,6 +61,7 @@ type Store struct {
 	written atomic.Int64  // when the last commit was through, in Unix nanoseconds
 
 	copying  atomic.Int64 // when the copy under way was begun, in Unix nanoseconds; 0 without one
+	copied   atomic.Int64 // when the last one ended
 	began    time.Time    // this life
 	searched atomic.Int64 // the event up to which the search finds what was said
 

@@ -455,7 +455,7 @@ export const de: Words = {
 
   keys: {
     title: 'Tasten',
-    name: { End: 'Ende', Esc: 'Esc', Delete: 'Entf', Space: 'Leertaste' },
+    name: { end: 'Ende', esc: 'Esc', delete: 'Entf', space: 'Leertaste' },
     everywhere: 'Überall',
     session: 'In einer Sitzung',
     list: 'In der Liste der Sitzungen',

@@ -478,7 +478,7 @@ export const en = {
   keys: {
     title: 'Keys',
     /** Keys whose caps are not the same on every keyboard. */
-    name: { End: 'End', Esc: 'Esc', Delete: 'Delete', Space: 'Space' } as Record<string, string>,
+    name: { end: 'End', esc: 'Esc', delete: 'Delete', space: 'Space' },
     everywhere: 'Everywhere',
     session: 'In a session',
     list: 'In the list of sessions',

@@ -611,8 +611,8 @@ function watchKeyboard(): void {
 function paintBar(theme: 'system' | 'light' | 'dark'): void {
   const [light, dark] = document.querySelectorAll<HTMLMetaElement>('meta[name="theme-color"]');
   if (!light || !dark) return;
-  light.media = theme === 'system' ? '(prefers-color-scheme: light)' : theme === 'light' ? 'all' : 'not all';
-  dark.media = theme === 'system' ? '(prefers-color-scheme: dark)' : theme === 'dark' ? 'all' : 'not all';
+  light.media = theme === 'system' ? '(prefers-color-scheme: light)' : theme === 'light' ? 'all' : '(max-width:0)';
+  dark.media = theme === 'system' ? '(prefers-color-scheme: dark)' : theme === 'dark' ? 'all' : '(max-width:0)';
 }
 
 /** The one-time secret of a login link: in a fragment, a whole link, or alone. */

@@ -1,1 +1,0 @@
-import{i as e}from"./Icon-DYI7-r6q.js";function t(t,n=navigator.platform){return/^(Mac|iP(hone|ad|od))/.test(n)?t:t.replace(`⌘`,`${e.frame.ctrl} `)}export{t};

@@ -62,8 +62,11 @@ func (m *Manager) endStrangers(ctx context.Context) error {
 
 func (m *Manager) endStranger(ctx context.Context, epoch string) error {
 	info, err := keeper.ReadInfo(m.dir(epoch))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // half born: it ends by itself without a host
+	}
 	if err != nil {
-		return err // half born: it ends by itself without a host
+		return err
 	}
 	mark := m.mark(info.Session, epoch)
 	// The lock is held, so this is of this boot. The mark says that it is ours; not

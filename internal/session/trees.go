@@ -137,18 +137,15 @@ func (m *Manager) SweepOrphans(ctx context.Context, marks map[string][]proc.Info
 	if m.Held() {
 		return nil // another program may have begun what this one does not know of
 	}
-	if err := m.endStrangers(ctx); err != nil {
-		return err
-	}
+	errs := []error{m.endStrangers(ctx)}
 	epochs, err := m.Store.Epochs(ctx, true)
 	if err != nil {
-		return err
+		return errors.Join(append(errs, err)...)
 	}
 	live := map[string]bool{}
 	for _, ep := range epochs {
 		live[ep.Name] = true
 	}
-	var errs []error
 	for mark, procs := range marks {
 		session, epoch, ok := strings.Cut(strings.TrimPrefix(mark, m.Home+":"), ":")
 		if !ok || live[epoch] || strings.ContainsAny(epoch, `/\.`) {

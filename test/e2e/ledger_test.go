@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/holdfast-dev/holdfast/internal/proc"
 )
 
 // quick has the host sample as often as a test can wait for.
@@ -253,6 +255,17 @@ func TestLedgerSweepsOrphans(t *testing.T) {
 		}
 		return cmd
 	}
+	// A keeper that was killed while it was born, or is just now: its folder is
+	// held and says nothing yet. It keeps nobody from being found.
+	half := filepath.Join(w.home, "keepers", "ehalfborn")
+	if err := os.MkdirAll(half, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := proc.Lock(filepath.Join(half, "lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
 	ours, other := start(w.home+":s1:e1"), start(w.home+"2:s1:e1")
 	defer func() { _ = other.Process.Kill(); _ = other.Wait() }()
 	gone := make(chan struct{})

@@ -253,7 +253,7 @@ func (h *htmlWriter) markdown(text string) error {
 		return fmt.Errorf("read Markdown: %w", err)
 	}
 	fmt.Fprint(h.w, "<div class=\"md\">")
-	h.w.Write(out.Bytes())
+	_, _ = h.w.Write(out.Bytes()) // the flush tells
 	fmt.Fprint(h.w, "</div>\n")
 	return nil
 }

@@ -25,13 +25,6 @@ func lines(id string, messages int) string {
 	return b.String()
 }
 
-type importedSessions struct {
-	Sessions []struct {
-		ID       string
-		Existing bool
-	}
-}
-
 func (w *world) amount(query string) int {
 	w.t.Helper()
 	var list struct{ Sessions []sessionRow }

@@ -35,9 +35,9 @@ async function drop(page, name, type, text) {
     },
     [name, type, text],
   );
-  await page.dispatchEvent('.rowbox', 'dragover', { dataTransfer: data });
+  await page.dispatchEvent('.entry', 'dragover', { dataTransfer: data });
   await page.locator('.dropnote').waitFor();
-  await page.dispatchEvent('.rowbox', 'drop', { dataTransfer: data });
+  await page.dispatchEvent('.entry', 'drop', { dataTransfer: data });
 }
 
 atBothSizes([

@@ -124,7 +124,6 @@ func TestScenarios(t *testing.T) {
 		{name: "page of a session", method: "GET", path: "/s/s1", headers: []string{"Authorization", ""}, status: 200, want: []string{"<!doctype html>"}},
 		{name: "page of the search", method: "GET", path: "/search?q=words", headers: []string{"Authorization", ""}, status: 200, want: []string{"<!doctype html>"}},
 		{name: "no such page", method: "GET", path: "/wp-login.php", headers: []string{"Authorization", ""}, status: 404, want: []string{"no_such_route"}},
-		{name: "no such page, for a person", method: "GET", path: "/nowhere", headers: []string{"Authorization", "", "Accept", "text/html,*/*;q=0.8"}, status: 404, want: []string{"<!doctype html>"}},
 		{name: "out of the files", method: "GET", path: "/assets/../../../etc/passwd", status: 404},
 		{name: "folder as file", method: "GET", path: "/assets", status: 404},
 		{name: "post to the page", method: "POST", path: "/", body: "{}", status: 405, want: []string{"method_not_allowed"}},

@@ -229,6 +229,11 @@ func TestPageIsCachedAndCompressed(t *testing.T) {
 	if res, body := h.do("HEAD", "/icon.svg", ""); res.StatusCode != 200 || body != "" || res.Header.Get("Content-Type") != "image/svg+xml" {
 		t.Errorf("%d %q %v", res.StatusCode, body, res.Header)
 	}
+	// Who looks at an address that is none is shown the page, which says so; a program is told.
+	res, body := h.do("GET", "/nowhere", "", "Authorization", "", "Accept", "text/html,*/*;q=0.8", "Accept-Encoding", "identity", "If-None-Match", etag)
+	if res.StatusCode != 404 || body != plain {
+		t.Errorf("%d %.80s", res.StatusCode, body)
+	}
 }
 
 // TestOpenAPIDocument has the document checked by the reference validator.

@@ -8,31 +8,31 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import subset from 'subset-font';
 
-const ranges = [
-  [0x20, 0x24f], // Latin
-  [0x2bb, 0x2dc], // marks, also those that combine
-  [0x300, 0x33f],
-  [0x2122, 0x2122], // trade mark
+/** What tokens.css says of the same. */
+const code = [
+  [0x20, 0x17f], // Latin
   [0x2000, 0x206f], // punctuation
-  [0x20a0, 0x20bf], // currencies
-  [0x2190, 0x22ff], // arrows, operators
+  [0x20ac, 0x20ac], // euro
+  [0x2190, 0x2199], // arrows
   [0x2500, 0x25ff], // boxes, blocks, shapes
   [0xfffd, 0xfffd],
 ];
-let text = '';
-for (const [from, to] of ranges) for (let code = from; code <= to; code++) text += String.fromCodePoint(code);
+/** The whole of what Fontsource calls Latin. */
+const words = [[0x20, 0xffff]];
+const textOf = (ranges) => ranges.map(([from, to]) => String.fromCodePoint(...Array.from({ length: to - from + 1 }, (_, i) => from + i).filter((point) => point < 0xd800 || point > 0xdfff))).join('');
 
 const { resolve } = createRequire(import.meta.url);
-for (const [name, from, options] of [
+for (const [name, from, ranges, options] of [
   [
     'atkinson-next',
     '@fontsource-variable/atkinson-hyperlegible-next/files/atkinson-hyperlegible-next-latin-wght-normal.woff2',
+    words,
     { keepFeatures: ['kern', 'mark', 'mkmk', 'ccmp', 'locl', 'tnum'], variationAxes: { wght: { min: 400, max: 700 } } },
   ],
-  ['commit-mono', '@fontsource/commit-mono/files/commit-mono-latin-400-normal.woff2', { keepFeatures: [] }],
+  ['commit-mono', '@fontsource/commit-mono/files/commit-mono-latin-400-normal.woff2', code, { keepFeatures: [] }],
 ]) {
   const whole = readFileSync(resolve(from));
-  const part = await subset(whole, text, { targetFormat: 'woff2', ...options });
+  const part = await subset(whole, textOf(ranges), { targetFormat: 'woff2', ...options });
   writeFileSync(new URL(`src/fonts/${name}.woff2`, import.meta.url), part);
   console.log(`${name}: ${part.length} bytes of ${whole.length}`);
 }

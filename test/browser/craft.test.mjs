@@ -32,7 +32,7 @@ atBothSizes([
           const { startTime: at } = performance.getEntriesByName('shown')[0];
           const all = [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')];
           const first = all.filter((each) => !each.name.includes('/api/') && (each.startTime < at || each.initiatorType === 'css'));
-          return { at: Math.round(at), bytes: first.reduce((sum, each) => sum + each.transferSize, 0), names: first.map((each) => `${each.transferSize} ${each.name.split('/').at(-1)}`) };
+          return { at: Math.round(at), bytes: first.reduce((sum, each) => sum + each.encodedBodySize, 0), names: first.map((each) => `${each.encodedBodySize} ${each.name.split('/').at(-1)}`) };
         });
         console.log(`  ${what}: ${Math.round(load.bytes / 1000)} kB, shown after ${load.at} ms on a processor four times as slow`);
         assert.ok(load.bytes > 100_000 && load.bytes < 200_000, `${what}: ${load.bytes} bytes\n${load.names.join('\n')}`);

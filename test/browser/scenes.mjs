@@ -57,8 +57,8 @@ async function dress(page, text = 'All clients retry in the same second after an
 }
 
 /**
- * The states of the page, each by its name as a person comes to it: a function, or one with what World takes as `setup` and
- * the failpoints of the host's first life as `failpoints`.
+ * The states of the page, each by its name as a person comes to it: a function, or one with what World takes as `setup`,
+ * the failpoints of the host's first life as `failpoints`, and what ends the state as `end`.
  */
 export const scenes = {
   login: async (person) => {
@@ -156,7 +156,10 @@ export const scenes = {
     await person.page.goto(person.world.base);
     await person.page.locator('a:visible', { hasText: 'Release notes' }).first().waitFor();
   },
-  empty: (person) => person.page.goto(person.world.base),
+  empty: async (person) => {
+    await person.page.goto(person.world.base);
+    await person.page.getByText('No sessions yet').filter({ visible: true }).first().waitFor();
+  },
   palette: async (person) => {
     await scenes.sessions(person);
     await person.page.keyboard.press('ControlOrMeta+k');
@@ -189,6 +192,8 @@ export const scenes = {
       await person.page.getByText(/is starting · [1-7] s/).waitFor();
       await dress(person.page, 'Are you there?');
     },
+    // An agent that is not there yet cannot be told to end.
+    end: (person) => person.finished(),
   },
   'needs-login': {
     setup: { env: { SCRIPT_AGENT_LOGIN: '1' } },
@@ -244,7 +249,10 @@ export const scenes = {
       while (walker.nextNode()) walker.currentNode.data = walker.currentNode.data.replaceAll(home, '~');
     }, world.user);
   },
-  settings: (person) => person.page.goto(`${person.world.base}/settings`),
+  settings: async (person) => {
+    await person.page.goto(`${person.world.base}/settings`);
+    await person.page.locator('main h1').waitFor();
+  },
   // A host that was killed once and has an agent at work.
   host: async (person) => {
     await person.world.kill();

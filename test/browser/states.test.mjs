@@ -7,7 +7,7 @@ import { scenes } from './scenes.mjs';
 atBothSizes(
   // Of docs and back each part is another state already.
   Object.entries(scenes).filter(([name]) => name !== 'docs' && name !== 'back').map(([name, scene]) => {
-    const { run = scene, setup, failpoints } = scene;
+    const { run = scene, end, setup, failpoints } = scene;
     return [
       name,
       async ({ world, visitor }) => {
@@ -20,6 +20,7 @@ atBothSizes(
           assert.deepEqual(await person.axe(), [], colorScheme);
         }
         await person.notSideways();
+        await end?.(person);
         // Agents end in order with their host only.
         if (world.host.exitCode !== null || world.host.signalCode !== null) await world.start();
       },

@@ -1,1 +1,0 @@
-import{gt as e,yt as t}from"./Icon-C7fL5bXq.js";var n=Symbol(`app`);function r(e){t(n,e)}function i(){return e(n)}export{i as n,r as t};

@@ -1,1 +1,0 @@
-import{i as e}from"./Icon-C7fL5bXq.js";function t(t,n=navigator.platform){return/^(Mac|iP(hone|ad|od))/.test(n)?t:t.replace(`⌘`,`${e.frame.ctrl} `)}export{t};

@@ -149,18 +149,19 @@ function endedOf(view: View, from: number, to: number): Record<string, Run> {
 
 /**
  * The largest number of items, from one on, that belong to runs which are over and of which no item stands behind them.
- * The newest run is never among them: an item may come late.
+ * The newest run is never among them: an item may come late. Nor is a message that waits, of whose run nothing is known.
  */
 function settledUpTo(view: View, from: number): number {
   const { items, runs } = view;
   const lastOf = new Map<string, number>();
   for (let i = from; i < items.length; i++) if (items[i]!.run) lastOf.set(items[i]!.run, i);
   const newest = items.findLast((item) => item.run)?.run;
+  const waiting = new Set(view.queue.map((entry) => entry.item));
   let reach = -1;
   let cut = from;
   for (let i = from; i < items.length; i++) {
     const item = items[i]!;
-    if (item.open || (item.run && (item.run === newest || (runs[item.run] && runs[item.run]!.state !== 'ended')))) break;
+    if (item.open || waiting.has(item.id) || (item.run && (item.run === newest || (runs[item.run] && runs[item.run]!.state !== 'ended')))) break;
     reach = Math.max(reach, lastOf.get(item.run) ?? i);
     if (reach <= i) cut = i + 1;
   }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -31,7 +32,11 @@ func copyFile(t *testing.T, from, to string) {
 	t.Helper()
 	data, err := os.ReadFile(from)
 	if err == nil {
+		// A process that another test starts meanwhile would have the file open for
+		// writing until its exec, and such a file cannot be run (golang.org/issue/22315).
+		syscall.ForkLock.RLock()
 		err = os.WriteFile(to, data, 0o755) //nolint:gosec // a program
+		syscall.ForkLock.RUnlock()
 	}
 	if err != nil {
 		t.Fatal(err)

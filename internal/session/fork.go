@@ -126,15 +126,7 @@ func (m *Manager) beginCopy(from store.Session, f Fork) (made store.Session, exi
 			Project: from.Project, Tags: from.Tags, ForkedFrom: &store.Origin{Session: from.ID, Item: f.Item},
 		}
 		var err error
-		made, err = tx.CreateSession(row)
-		if errors.Is(err, store.ErrExists) && made.Building {
-			// Of a copy that did not come to its end: nobody else makes one now.
-			if err := tx.DeleteSession(made.ID); err != nil {
-				return err
-			}
-			made, err = tx.CreateSession(row)
-		}
-		if existing = errors.Is(err, store.ErrExists); !existing {
+		if made, existing, err = build(tx, row); !existing {
 			return err
 		}
 		if made.ForkedFrom == nil || *made.ForkedFrom != *row.ForkedFrom {
@@ -143,6 +135,20 @@ func (m *Manager) beginCopy(from store.Session, f Fork) (made store.Session, exi
 		return nil
 	})
 	return made, existing, err
+}
+
+// build begins a session that is not shown before it is whole, or finds the one
+// that its client_id has made. Of one that did not come to its end nothing is
+// kept: nobody else is at it now.
+func build(tx *store.Tx, row store.Session) (made store.Session, existing bool, err error) {
+	made, err = tx.CreateSession(row)
+	if errors.Is(err, store.ErrExists) && made.Building {
+		if err := tx.DeleteSession(made.ID); err != nil {
+			return made, false, err
+		}
+		made, err = tx.CreateSession(row)
+	}
+	return made, errors.Is(err, store.ErrExists), err
 }
 
 func (m *Manager) copyItems(ctx context.Context, to, from string, through int64) error {

@@ -211,15 +211,7 @@ func (im *importer) Session(s transcript.Session) error {
 		if row.Project, err = tx.ProjectOf(row.Cwd); err != nil {
 			return err
 		}
-		made, err = tx.CreateSession(row)
-		if errors.Is(err, store.ErrExists) && made.Building {
-			// Of an import that did not come to its end: nobody else is at one now.
-			if err := tx.DeleteSession(made.ID); err != nil {
-				return err
-			}
-			made, err = tx.CreateSession(row)
-		}
-		if existing = errors.Is(err, store.ErrExists); !existing {
+		if made, existing, err = build(tx, row); !existing {
 			return err
 		}
 		if made.Imported == nil || made.Imported.Session != s.ID {

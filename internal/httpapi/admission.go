@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"runtime/debug"
@@ -147,7 +148,28 @@ type answer struct {
 
 	// last tells that the connection is to end with this answer.
 	last func() bool
+
+	body *intake // nil: none, or HTTP/2, which can refuse one by itself
 }
+
+// intake is a request's body.
+type intake struct {
+	io.ReadCloser
+	asks  bool // the client waits to be told that it may send it
+	begun bool
+	ended bool  // with its last byte, or an error
+	spare int64 // so much of it is taken and dropped where the request is refused
+}
+
+func (i *intake) Read(p []byte) (int, error) {
+	i.begun = true
+	n, err := i.ReadCloser.Read(p)
+	i.ended = err != nil
+	return n, err
+}
+
+// spared is a body of which nobody needs a byte: too long, or not allowed.
+const spared = 1 << 20
 
 // begin is called before the first byte of the answer.
 func (a *answer) begin() {
@@ -155,6 +177,13 @@ func (a *answer) begin() {
 		a.Header().Set("Connection", "close")
 	}
 	a.begun = true
+	if b := a.body; b != nil && a.status >= http.StatusBadRequest && !b.ended && (b.begun || !b.asks) {
+		// To close a connection over unread bytes is to reset it, and a client
+		// that still sends sees that and no answer. net/http reads them only
+		// where the connection stays; a proxy's often does not.
+		_ = http.NewResponseController(a.ResponseWriter).SetReadDeadline(time.Now().Add(bodyTimeout))
+		_, _ = io.CopyN(io.Discard, b, b.spare)
+	}
 }
 
 func (a *answer) WriteHeader(status int) {
@@ -218,6 +247,10 @@ func (s *Server) outer(next http.Handler) http.Handler {
 		ctx := context.WithValue(context.WithValue(r.Context(), keyInstance, instance), keyRequest, r)
 		r = r.WithContext(ctx)
 		a := &answer{ResponseWriter: w, last: func() bool { return r.TLS != nil && s.life.Err() != nil }}
+		if r.ProtoMajor == 1 && r.Body != nil && r.Body != http.NoBody {
+			a.body = &intake{ReadCloser: r.Body, asks: r.Header.Get("Expect") != "", spare: spared}
+			r.Body = a.body
+		}
 		began := time.Now()
 		// Always, so that no answer meets the deadline of the one before it.
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.cfg.WriteTimeout + bodyTimeout))
@@ -347,6 +380,9 @@ func (s *Server) admit(all gates, next http.Handler) http.Handler {
 			limit = 6*int64(s.cfg.Limits.Text) + 64<<10
 		}
 		if r.Body != nil && r.Body != http.NoBody {
+			if a, ok := w.(*answer); ok && a.body != nil {
+				a.body.spare = max(spared, limit)
+			}
 			r.Body = http.MaxBytesReader(w, r.Body, limit)
 			deadline := bodyTimeout
 			if c == classUpload || c == classFile {

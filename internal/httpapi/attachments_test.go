@@ -1,11 +1,17 @@
 package httpapi
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"io"
 	"mime/multipart"
+	"net"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 func form(t *testing.T, field, name, content string) (body, contentType string) {
@@ -80,5 +86,32 @@ func TestAttachments(t *testing.T) {
 		if res, text := h.do("GET", path, ""); res.StatusCode != 404 || !strings.Contains(text, "not_found") {
 			t.Errorf("%s: %d %s", path, res.StatusCode, text)
 		}
+	}
+}
+
+// A client that sends all before it reads, as a proxy does, gets the refusal of
+// what is too large, and no broken connection.
+func TestRefusedUploadIsAnswered(t *testing.T) {
+	const limit = 16 << 20 // far more than the system's buffers hold
+	h := newHost(t, func(c *Config) { c.Limits.Attachment = limit })
+	body, contentType := form(t, "file", "big", strings.Repeat("x", 2*limit-1<<20))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(h.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Fprintf(conn, "POST /api/v1/attachments HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s",
+		h.token, contentType, len(body), body); err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := io.ReadAll(res.Body); err != nil || res.StatusCode != 413 {
+		t.Errorf("%d %s %v", res.StatusCode, text, err)
 	}
 }

@@ -151,6 +151,8 @@ export class Person {
 
   /** Closes the profile; a browser that has died does not keep the test. */
   async leave() {
+    // A request may be in a test's hands just now.
+    await Promise.all([this.context, ...this.context.pages()].map((it) => it.unrouteAll({ behavior: 'ignoreErrors' }).catch(() => {})));
     await Promise.race([this.context.close().catch(() => {}), sleep(5_000, undefined, { ref: false })]);
   }
 

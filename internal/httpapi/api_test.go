@@ -86,6 +86,8 @@ func TestScenarios(t *testing.T) {
 		{name: "queue", method: "POST", path: "/api/v1/sessions/s1/queue", body: `{"paused":false}`, status: 200, want: []string{`"paused":false`}},
 		{name: "end agent", method: "POST", path: "/api/v1/sessions/s1/agent/end", status: 202},
 		{name: "end agent by force", method: "POST", path: "/api/v1/sessions/s1/agent/end", body: `{"force":true}`, status: 202},
+		{name: "the agent's log", method: "GET", path: "/api/v1/sessions/s1/agent/log", status: 200, want: []string{`"state":"starting"`, `"text":"reading s1"`}},
+		{name: "the log of no session's agent", method: "GET", path: "/api/v1/sessions/s0/agent/log", status: 404, want: []string{"not_found"}},
 		{name: "items", method: "GET", path: "/api/v1/sessions/s1/items", status: 200, want: []string{`"items":[]`, `"cursor":"`, `"seq":1`, `"more":false`}},
 		{name: "events", method: "GET", path: "/api/v1/sessions/s1/events?after=0&limit=1000", status: 200, want: []string{`"kind":"session.created"`, `"last":1`, `"run":""`}},
 		{name: "too many events", method: "GET", path: "/api/v1/sessions/s1/events?limit=1001", status: 422, want: []string{"query.limit"}},

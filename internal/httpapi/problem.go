@@ -79,7 +79,7 @@ var problems = map[string]problemKind{
 	session.CodeApprovalAnswered:  {409, "The question has been answered", "Somebody else was first; the approval in the answer says who and how."},
 	session.CodeApprovalExpired:   {409, "The agent no longer waits for the answer", "The agent's own time limit ran out, or is about to. Expired is not denied: ask the agent again."},
 	session.CodeApprovalCancelled: {409, "The question was withdrawn", "The run ended or was cancelled; the approval's reason says why."},
-	session.CodeNoAgent:           {409, "No agent runs for this session", "There is nothing to end: it starts with the next message."},
+	session.CodeNoAgent:           {409, "No agent runs for this session", "One starts with the next message."},
 	session.CodeSessionBusy:       {409, "The session is busy", "Wait until its run has ended, or cancel it."},
 	session.CodeProjectExists:     {409, "Another project has this folder", "Change that one, or choose another folder."},
 	session.CodeNotQueued:         {409, "The message does not wait any more", "It has begun, or was removed. Read the queue again."},

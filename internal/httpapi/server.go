@@ -38,6 +38,7 @@ type Sessions interface {
 	Reorder(ctx context.Context, sessionID string, order []string) error
 	Choose(ctx context.Context, sessionID string, c session.Choice) (options json.RawMessage, err error)
 	EndAgent(ctx context.Context, sessionID string, force bool) error
+	Printed(ctx context.Context, sessionID string) (session.Printed, error)
 	Answer(ctx context.Context, approvalID string, a session.Answer) (store.Approval, error)
 	Patch(ctx context.Context, sessionID string, version int64, p session.Patch) (store.Session, error)
 	Delete(ctx context.Context, sessionID string, forever bool) error

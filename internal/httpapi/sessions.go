@@ -150,6 +150,10 @@ type endInput struct {
 	}
 }
 
+type printedOutput struct {
+	Body session.Printed
+}
+
 type itemsInput struct {
 	ID     string `path:"id" maxLength:"100"`
 	Before int64  `query:"before" minimum:"0" doc:"Only items whose seq is less; 0 begins at the newest"`
@@ -265,6 +269,15 @@ func (s *Server) sessionRoutes(api huma.API) {
 	end.DefaultStatus = http.StatusAccepted
 	register(s, api, end, func(ctx context.Context, in *endInput) (*struct{}, error) {
 		return nil, s.cfg.Sessions.EndAgent(context.WithoutCancel(ctx), in.ID, in.Body != nil && in.Body.Force)
+	})
+	printed := operation("agent-log", http.MethodGet, "/api/v1/sessions/{id}/agent/log", "sessions", "What the session's agent printed last, on stderr and beside the protocol")
+	printed.Description = "Asked of its keeper, and not kept: 409 no_agent where none runs. What an agent printed before it failed or was cut off is in a notice of its run."
+	register(s, api, printed, func(ctx context.Context, in *idInput) (*printedOutput, error) {
+		if _, err := s.session(ctx, in.ID); err != nil {
+			return nil, err
+		}
+		p, err := s.cfg.Sessions.Printed(ctx, in.ID)
+		return &printedOutput{Body: p}, err
 	})
 	register(s, api, operation("list-items", http.MethodGet, "/api/v1/sessions/{id}/items", "sessions", "A page of the transcript"), s.listItems)
 	register(s, api, operation("list-events", http.MethodGet, "/api/v1/sessions/{id}/events", "sessions", "The session's part of the log"), s.listEvents)

@@ -40,7 +40,7 @@ type Conn struct {
 	queued int
 	err    error // why the reader ended
 	closed bool
-	asks   map[uint64]chan msgTree
+	asks   map[uint64]chan any // msgTree, msgTail
 	asked  uint64
 
 	done chan struct{} // the reader has ended
@@ -84,7 +84,7 @@ func dialOnce(ctx context.Context, dir string, ev Events) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to keeper: %w", err)
 	}
-	c := &Conn{ev: ev, nc: nc, br: bufio.NewReaderSize(nc, 32<<10), asks: map[uint64]chan msgTree{}, done: make(chan struct{})}
+	c := &Conn{ev: ev, nc: nc, br: bufio.NewReaderSize(nc, 32<<10), asks: map[uint64]chan any{}, done: make(chan struct{})}
 	c.cond.L = &c.mu
 	stop := context.AfterFunc(ctx, func() { nc.SetReadDeadline(time.Unix(1, 0)) })
 	err = c.readHello(info.Epoch)
@@ -237,7 +237,12 @@ func (c *Conn) control(t frameType, n int) error {
 	case frameTree:
 		var m msgTree
 		if parse(&m) {
-			c.answer(m)
+			c.answer(m.ID, m)
+		}
+	case frameTail:
+		var m msgTail
+		if parse(&m) {
+			c.answer(m.ID, m)
 		}
 	case frameGone:
 		var m msgNumber
@@ -342,11 +347,38 @@ func (c *Conn) Leave() error { return c.send(jsonFrame(frameLeave, struct{}{})) 
 // those that were orphaned too (on Linux). While records are not taken by Next
 // the answer may wait behind them.
 func (c *Conn) Processes(ctx context.Context) ([]proc.Info, error) {
-	ch := make(chan msgTree, 1)
+	m, err := ask[msgTree](ctx, c, frameAskFor)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("list processes: %w", err)
+	case m.Error != "":
+		return nil, fmt.Errorf("list processes: the keeper says: %s", m.Error)
+	}
+	return m.Processes, nil
+}
+
+// Printed returns the end of what the agent printed beside the protocol. The
+// answer may wait as that of Processes does. The error wraps
+// errors.ErrUnsupported where the keeper is of a version that cannot tell.
+func (c *Conn) Printed(ctx context.Context) (Tail, error) {
+	if !c.Hello.Tail {
+		return Tail{}, fmt.Errorf("read what the agent printed: %w", errors.ErrUnsupported)
+	}
+	m, err := ask[msgTail](ctx, c, frameAskEnd)
+	if err != nil {
+		return Tail{}, fmt.Errorf("read what the agent printed: %w", err)
+	}
+	return m.Tail, nil
+}
+
+// ask sends a question and waits for its answer.
+func ask[T any](ctx context.Context, c *Conn, t frameType) (T, error) {
+	var none T
+	ch := make(chan any, 1)
 	c.mu.Lock()
 	if c.err != nil || c.closed {
 		c.mu.Unlock()
-		return nil, fmt.Errorf("list processes: %w", ErrClosed)
+		return none, ErrClosed
 	}
 	c.asked++
 	id := c.asked
@@ -357,29 +389,30 @@ func (c *Conn) Processes(ctx context.Context) ([]proc.Info, error) {
 		delete(c.asks, id)
 		c.mu.Unlock()
 	}()
-	if err := c.send(jsonFrame(frameAskFor, msgAsk{ID: id})); err != nil {
-		return nil, err
+	if err := c.send(jsonFrame(t, msgAsk{ID: id})); err != nil {
+		return none, err
 	}
 	select {
 	case <-ctx.Done():
-		return nil, fmt.Errorf("list processes: %w", ctx.Err())
-	case m, ok := <-ch:
-		switch {
-		case !ok:
-			return nil, fmt.Errorf("list processes: %w", ErrClosed)
-		case m.Error != "":
-			return nil, fmt.Errorf("list processes: the keeper says: %s", m.Error)
+		return none, ctx.Err()
+	case got, ok := <-ch:
+		if !ok {
+			return none, ErrClosed
 		}
-		return m.Processes, nil
+		m, ok := got.(T)
+		if !ok {
+			return none, fmt.Errorf("%w: the answer is another one", ErrProtocol)
+		}
+		return m, nil
 	}
 }
 
-func (c *Conn) answer(m msgTree) {
+func (c *Conn) answer(id uint64, m any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if ch := c.asks[m.ID]; ch != nil {
+	if ch := c.asks[id]; ch != nil {
 		ch <- m
-		delete(c.asks, m.ID)
+		delete(c.asks, id)
 	}
 }
 

@@ -54,7 +54,7 @@ func TestLinesThroughTheDeathOfTheHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	e, rec := h2.exit()
-	if e.Code != 0 || e.Reason != ReasonAsked || rec.N != 1003 {
+	if e.Code != 0 || e.Reason != ReasonAsked || rec.N != 1004 { // before it the tail of what was no message
 		t.Errorf("exit %+v in record %d", e, rec.N)
 	}
 	if err := h2.Trim(rec.N); err != nil {
@@ -65,7 +65,7 @@ func TestLinesThroughTheDeathOfTheHost(t *testing.T) {
 	}
 	l.waitGone()
 	recs, torn := l.disk(1)
-	if len(recs) != 1003 || torn {
+	if len(recs) != 1004 || torn {
 		t.Errorf("%d records on disk, torn %v", len(recs), torn)
 	}
 	if _, err := Dial(context.Background(), l.dir, Events{}); !errors.Is(err, ErrNoKeeper) {
@@ -133,6 +133,40 @@ func TestOnlyTheNextLine(t *testing.T) {
 	notes, err := ReadNotes(l.dir)
 	if err != nil || notes.Intent != 5 || notes.Written != 5 && notes.Written != 4 {
 		t.Errorf("notes %+v, %v", notes, err)
+	}
+}
+
+// What the agent prints is told while it lives, to each host that comes.
+func TestPrinted(t *testing.T) {
+	l := begin(t, nil)
+	h := l.attach(1)
+	h.send(1, "stderr reading the model")
+	h.send(2, `raw "a banner\n{\"id\":1}\n [{\"id\":2}]\n\n[warn] old\n"`)
+	for range 5 {
+		h.next()
+	}
+	var told Tail
+	until(t, "all is told", func() bool {
+		var err error
+		if told, err = h.Printed(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(strings.TrimSuffix(string(told.Text), "\n"), "\n")
+		slices.Sort(lines) // the two pipes have no order between them
+		return slices.Equal(lines, []string{"[warn] old", "a banner", "reading the model"})
+	})
+	if told.Size != uint64(len(told.Text)) || told.At.IsZero() {
+		t.Errorf("%d bytes of %d, at %v", len(told.Text), told.Size, told.At)
+	}
+	h.Close()
+	h = l.attach(6)
+	again, err := h.Printed(t.Context())
+	if err != nil || string(again.Text) != string(told.Text) {
+		t.Errorf("to the next host: %q, %v", again.Text, err)
+	}
+	h.Conn.Hello.Tail = false // a keeper of before
+	if _, err := h.Printed(t.Context()); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("a keeper that cannot tell: %v", err)
 	}
 }
 
@@ -235,10 +269,10 @@ func TestAgentThatEndsByItself(t *testing.T) {
 	l := begin(t, nil)
 	h := l.attach(1)
 	h.send(1, "stderr something went wrong")
-	h.send(2, `raw "whole\nhalf"`)
+	h.send(2, `raw "{whole}\n{half"`)
 	h.send(3, "exit 5")
-	h.want(1, "whole")
-	if rec := h.next(); string(rec.Data) != "half" || !rec.Unended {
+	h.want(1, "{whole}")
+	if rec := h.next(); string(rec.Data) != "{half" || !rec.Unended {
 		t.Errorf("the rest: %+v", rec)
 	}
 	if rec := h.next(); rec.Kind != KindStderr || string(rec.Data) != "something went wrong\n" {

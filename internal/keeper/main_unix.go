@@ -95,6 +95,7 @@ type keeper struct {
 	server *server
 	inbox  *inbox
 	agent  *agent // nil where it could not be started
+	print  ring   // what the agent prints beside the protocol
 	info   Info
 
 	signals chan os.Signal
@@ -205,13 +206,12 @@ func (k *keeper) run() error {
 	}()
 
 	var exit Exit
-	var stderr []byte
 	if startErr != nil {
 		exit = startFailure(startErr)
 	} else {
-		exit, stderr = k.supervise()
+		exit = k.supervise()
 	}
-	k.finish(exit, stderr)
+	k.finish(exit)
 	return nil
 }
 
@@ -222,24 +222,23 @@ func (discard) Write([]byte) (int, error) { return 0, os.ErrClosed }
 func (discard) Close() error              { return nil }
 
 // supervise serves the agent's pipes until it and all that it left have ended.
-func (k *keeper) supervise() (Exit, []byte) {
+func (k *keeper) supervise() Exit {
 	a := k.agent
 	outDone, errDone, inDone := make(chan struct{}), make(chan struct{}), make(chan struct{})
-	var tail ring
 	go func() {
 		defer close(inDone)
 		k.inbox.run(func(err error) { k.log.Warn("agent takes no more lines", "err", err) })
 	}()
 	go func() {
 		defer close(outDone)
-		out := &outlet{spool: k.spool, look: k.runUnderWay, seen: k.seen}
+		out := &outlet{spool: k.spool, look: k.runUnderWay, seen: k.seen, beside: k.print.line}
 		if err := out.copy(&drain{f: a.stdout}); err != nil {
 			k.log.Error("read the agent's stdout", "err", err)
 		}
 	}()
 	go func() {
 		defer close(errDone)
-		if _, err := io.Copy(&tail, a.stderr); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		if _, err := io.Copy(&k.print, a.stderr); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			k.log.Error("read the agent's stderr", "err", err)
 		}
 	}()
@@ -265,7 +264,7 @@ func (k *keeper) supervise() (Exit, []byte) {
 
 	exit := a.exit()
 	exit.Reason, exit.Left = k.endReason(), left
-	return exit, tail.tail()
+	return exit
 }
 
 // drain reads a pipe whose deadline means: take what is there, and wait for
@@ -397,10 +396,10 @@ func (k *keeper) seen(line []byte) {
 
 // finish records how the agent ended, tidies up, and gives a host the time to
 // commit it.
-func (k *keeper) finish(exit Exit, stderr []byte) {
+func (k *keeper) finish(exit Exit) {
 	exit.At = time.Now().UTC()
-	if len(stderr) > 0 {
-		k.spool.append(KindStderr, stderr)
+	if text := k.print.tail().Text; len(text) > 0 {
+		k.spool.append(KindStderr, text)
 	}
 	data, err := json.Marshal(exit)
 	if err != nil {
@@ -426,7 +425,7 @@ func (k *keeper) finish(exit Exit, stderr []byte) {
 }
 
 func (k *keeper) hello() Hello {
-	h := Hello{Protocol: Protocol, Epoch: k.Epoch, Keeper: k.self, Agent: k.info.Agent}
+	h := Hello{Protocol: Protocol, Epoch: k.Epoch, Keeper: k.self, Agent: k.info.Agent, Tail: true}
 	h.In, h.Intent, h.Written, h.Running = k.inbox.state()
 	h.First, h.Last = k.spool.bounds()
 	k.mu.Lock()

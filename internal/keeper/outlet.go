@@ -14,10 +14,13 @@ type outlet struct {
 	// look returns whether whole lines are wanted by seen, now.
 	look func() bool
 	seen func(line []byte)
+	// beside takes the lines that cannot be of the protocol, piece by piece.
+	beside func(piece []byte, first, last bool)
 
 	rec   *record
 	size  int  // bytes of the line so far
 	cut   bool // it is over MaxLine
+	aside bool // the line goes to beside
 	watch bool // peek holds the whole line so far
 	peek  []byte
 }
@@ -71,7 +74,10 @@ func (o *outlet) copy(r io.Reader) error {
 
 // piece records a part of a line whose end has not come.
 func (o *outlet) piece(b []byte) {
-	o.begin()
+	o.begin(b)
+	if o.aside {
+		o.beside(b, o.size == 0, false)
+	}
 	if b = o.fit(b); len(b) > 0 {
 		o.rec.write(b, 0)
 	}
@@ -79,7 +85,10 @@ func (o *outlet) piece(b []byte) {
 
 // last records the rest of a line.
 func (o *outlet) last(b []byte, flags uint8) {
-	o.begin()
+	o.begin(b)
+	if o.aside {
+		o.beside(b, o.size == 0, true)
+	}
 	b = o.fit(b)
 	flags |= flagLast
 	if o.cut {
@@ -95,11 +104,13 @@ func (o *outlet) last(b []byte, flags uint8) {
 	if o.size >= longLine {
 		debug.FreeOSMemory()
 	}
-	o.rec, o.size, o.cut = nil, 0, false
+	o.rec, o.size, o.cut, o.aside = nil, 0, false, false
 }
 
-func (o *outlet) begin() {
+// begin begins a record where b begins a line.
+func (o *outlet) begin(b []byte) {
 	if o.rec == nil {
+		o.aside = o.beside != nil && isPrint(b)
 		o.rec = o.spool.begin(KindLine)
 		o.watch = o.look()
 		o.peek = o.peek[:0]
@@ -122,6 +133,16 @@ func (o *outlet) fit(b []byte) []byte {
 	return b
 }
 
+// isPrint tells whether a line that begins so is a banner or a warning: a
+// message of the protocol is an object, or a list of objects.
+func isPrint(b []byte) bool {
+	b = bytes.TrimLeft(b, " \t\r")
+	if rest, ok := bytes.CutPrefix(b, []byte("[")); ok {
+		b = bytes.TrimLeft(rest, " \t\r")
+	}
+	return len(b) > 0 && b[0] != '{'
+}
+
 // responseID returns the raw id of the response that the line is, or "".
 func responseID(line []byte) string {
 	if !bytes.Contains(line, []byte(`"id"`)) ||
@@ -138,36 +159,4 @@ func responseID(line []byte) string {
 		return ""
 	}
 	return string(m.ID)
-}
-
-// ring keeps the end of what is written to it.
-type ring struct {
-	buf  []byte
-	over bool // something was dropped
-}
-
-const ringSize = 64 << 10
-
-// Write implements io.Writer; it never fails.
-func (r *ring) Write(p []byte) (int, error) {
-	n := len(p)
-	if len(p) > ringSize {
-		p = p[len(p)-ringSize:]
-		r.over = true
-	}
-	if spare := len(r.buf) + len(p) - ringSize; spare > 0 {
-		r.buf = r.buf[:copy(r.buf, r.buf[spare:])]
-		r.over = true
-	}
-	r.buf = append(r.buf, p...)
-	return n, nil
-}
-
-// tail returns what is kept, from the beginning of a line on where the
-// beginning was dropped.
-func (r *ring) tail() []byte {
-	if i := bytes.IndexByte(r.buf, '\n'); r.over && i >= 0 && i+1 < len(r.buf) {
-		return r.buf[i+1:]
-	}
-	return r.buf
 }

@@ -440,6 +440,12 @@ func (l *link) obey(t frameType, payload []byte) error {
 			return err
 		}
 		l.send(jsonFrame(frameTree, k.tree(m.ID)))
+	case frameAskEnd:
+		var m msgAsk
+		if err := parse(&m); err != nil {
+			return err
+		}
+		l.send(jsonFrame(frameTail, msgTail{ID: m.ID, Tail: k.print.tail()}))
 	}
 	return nil
 }

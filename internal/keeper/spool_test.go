@@ -304,19 +304,19 @@ func TestFullDiskLosesNothing(t *testing.T) {
 func TestRing(t *testing.T) {
 	var r ring
 	fmt.Fprint(&r, "short\n")
-	if got := string(r.tail()); got != "short\n" {
+	if got := string(r.tail().Text); got != "short\n" {
 		t.Errorf("tail %q", got)
 	}
 	for i := range 20_000 {
 		fmt.Fprintf(&r, "line %d\n", i)
 	}
-	got := string(r.tail())
+	got := string(r.tail().Text)
 	if len(got) > ringSize || !strings.HasPrefix(got, "line ") || !strings.HasSuffix(got, "line 19999\n") {
 		t.Errorf("tail of %d bytes: %.20q…", len(got), got)
 	}
 	r.Write(bytes.Repeat([]byte("x"), 3*ringSize))
-	if len(r.tail()) != ringSize {
-		t.Errorf("tail of %d bytes", len(r.tail()))
+	if len(r.tail().Text) != ringSize {
+		t.Errorf("tail of %d bytes", len(r.tail().Text))
 	}
 }
 

@@ -27,6 +27,7 @@ const (
 	frameTree     frameType = 6 // msgTree
 	frameGone     frameType = 7 // msgNumber: the first record that is left; the stream does not begin
 	frameError    frameType = 8 // msgError; the keeper closes after it
+	frameTail     frameType = 9 // msgTail
 )
 
 // From the host.
@@ -37,6 +38,7 @@ const (
 	frameEnd    frameType = 68 // msgEnd
 	frameLeave  frameType = 69 // {}
 	frameAskFor frameType = 70 // msgAsk: the process tree
+	frameAskEnd frameType = 71 // msgAsk: the end of what the agent printed; only where Hello.Tail
 )
 
 type (
@@ -60,6 +62,10 @@ type (
 		ID        uint64      `json:"id"`
 		Processes []proc.Info `json:"processes"`
 		Error     string      `json:"error,omitempty"`
+	}
+	msgTail struct {
+		ID uint64 `json:"id"`
+		Tail
 	}
 )
 
@@ -206,6 +212,15 @@ type Hello struct {
 	Last     uint64  `json:"last"`    // the last record that is whole; 0: none yet
 	Running  bool    `json:"running"` // a run is under way
 	Ended    bool    `json:"ended"`   // the agent has ended; Last is or will be its exit
+	Tail     bool    `json:"tail"`    // it can be asked what the agent printed
+}
+
+// Tail is the end of what the agent printed beside the protocol, on stderr and
+// on stdout: at most 64 KiB of whole lines.
+type Tail struct {
+	Text []byte    `json:"text"`
+	Size uint64    `json:"size"` // all that was printed, in bytes
+	At   time.Time `json:"at"`   // of the last print
 }
 
 // What a Status is about.

@@ -87,6 +87,7 @@ type tool struct {
 // is applied record by record, and that one is kept raw: no record can be read
 // for ever.
 func (l *link) apply(ctx context.Context, batch []entry) error {
+	l.askPrinted(ctx, batch)
 	err := l.try(ctx, batch, false)
 	if err == nil || !ofRecord(err) {
 		return err
@@ -271,7 +272,7 @@ func (in *interpreter) record(e entry) error {
 	}
 	switch {
 	case e.rec.Kind == keeper.KindStderr:
-		in.l.stderr = strings.ToValidUTF8(string(e.rec.Data), "\uFFFD")
+		in.l.stderr = printable(e.rec.Data, in.l.agent().Env)
 		return nil
 	case e.rec.Kind == keeper.KindExit:
 		exit, err := keeper.ParseExit(e.rec.Data)

@@ -77,6 +77,9 @@ func (in *interpreter) prompted(line store.Line, msg acp.Message) error {
 		if err := appendNotice(in.tx, in.s.ID, in.run.ID, "error", "agent_error", "The agent ended the run with an error.", detail); err != nil {
 			return err
 		}
+		if err := noticePrinted(in.tx, in.s.ID, in.run.ID, in.printedSince(in.run.StartedAt)); err != nil {
+			return err
+		}
 	default:
 		var res acp.PromptResult
 		if err := json.Unmarshal(msg.Result, &res); err != nil || res.StopReason == "" {

@@ -48,7 +48,9 @@ type link struct {
 	last   time.Time // of the last flush
 	offset uint64    // of the last committed record
 	spool  int       // bytes committed since the last trim
-	stderr string    // the last of the agent's error output, until its exit is stored
+	stderr string    // the last that the agent printed, until its exit is stored
+
+	printed keeper.Tail // what it had printed when it answered with an error
 
 	takenUp time.Time // when a run that another life of the host began was taken up; zero once that is told
 

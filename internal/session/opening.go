@@ -269,7 +269,7 @@ func (in *interpreter) giveUp(state, text string) error {
 	if err != nil || !ok {
 		return err
 	}
-	if err := appendNotice(in.tx, in.s.ID, run.ID, "error", "agent_"+state, text, ""); err != nil {
+	if err := appendNotice(in.tx, in.s.ID, run.ID, "error", "agent_"+state, text, in.printedSince(in.ep.StartedAt)); err != nil {
 		return err
 	}
 	if err := in.l.m.endRun(in.tx, run, store.Failed, text, true, in.fx); err != nil {

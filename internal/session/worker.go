@@ -504,10 +504,8 @@ func (w *worker) settleStarted(tx *store.Tx, ep store.Epoch, run store.Run, how 
 	if run.Cancelling {
 		return w.m.endRun(tx, run, store.Cancelled, words, true, fx)
 	}
-	if how.stderr != "" {
-		if err := appendNotice(tx, w.session, run.ID, "warning", "agent_stderr", "The last the agent wrote to its error output.", how.stderr); err != nil {
-			return err
-		}
+	if err := noticePrinted(tx, w.session, run.ID, how.stderr); err != nil {
+		return err
 	}
 	return w.m.endRun(tx, run, store.Interrupted, words, true, fx)
 }

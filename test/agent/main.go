@@ -13,6 +13,8 @@
 //	              exists, which authenticate creates
 //	MODES=1       sessions have modes, models and config options
 //	STARTUP_DELAY=D  wait before reading
+//	STARTUP_SAYS=TEXT  print that on stderr, and a banner on stdout, before the wait
+//	STARTUP_UNTIL=FILE  wait, before reading, until that file exists
 //	IGNORE_EOF=1  live on when stdin closes
 //	IGNORE_TERM=1 live on at SIGTERM
 //	EXPIRE=D      a permission ends by itself, as denied, and says nothing
@@ -63,8 +65,17 @@ func run() error {
 	}
 	defer log.close()
 	log.line("start")
+	if text := env("STARTUP_SAYS"); text != "" {
+		fmt.Println("scripted agent, a banner")
+		fmt.Fprintln(os.Stderr, text)
+	}
 	if d, err := time.ParseDuration(env("STARTUP_DELAY")); err == nil {
 		time.Sleep(d)
+	}
+	for file := env("STARTUP_UNTIL"); file != ""; time.Sleep(20 * time.Millisecond) {
+		if _, err := os.Stat(file); err == nil {
+			break
+		}
 	}
 	if env("IGNORE_TERM") != "" {
 		signal.Ignore(syscall.SIGTERM)

@@ -492,6 +492,7 @@ type item struct {
 		Title   string
 		Status  string
 		Code    string
+		Detail  string
 		Level   string
 		State   string
 		Content []json.RawMessage

@@ -163,6 +163,7 @@ func (f *fakeSessions) EndAgent(context.Context, string, bool) error  { return f
 func (f *fakeSessions) Printed(_ context.Context, id string) (session.Printed, error) {
 	return session.Printed{Agent: "fake", State: "starting", Text: "reading " + id, Size: 10}, f.err
 }
+
 func (f *fakeSessions) Answer(_ context.Context, id string, a session.Answer) (store.Approval, error) {
 	answered := store.Approval{ID: id, State: store.ApprovalAnswered, Chosen: "allow", By: "the phone", Options: []store.ApprovalOption{}}
 	if a.Option == "late" {

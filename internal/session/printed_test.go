@@ -10,7 +10,7 @@ func TestHideSecrets(t *testing.T) {
 	env := []string{"OPENAI_API_KEY=abcdefgh12345678", "SHORT_TOKEN=ab", "MY_PASSWORD=correct horse", "HOME=/home/somebody", "EMPTY_KEY="}
 	for in, want := range map[string]string{
 		"using abcdefgh12345678 now":                        "using [redacted] now",
-		"correct horse and ab in /home/somebody":                 "[redacted] and ab in /home/somebody",
+		"correct horse and ab in /home/somebody":            "[redacted] and ab in /home/somebody",
 		"Authorization: Bearer eyJhbGciOiJIUzI1NiJ9.e30.x1": "Authorization: Bearer [redacted]",
 		"key sk-proj-0123456789abcdefgh is wrong":           "key [redacted] is wrong",
 		"ghp_0123456789abcdefgh":                            "[redacted]",

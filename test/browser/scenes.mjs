@@ -137,6 +137,12 @@ export const scenes = {
     await person.page.locator('.card.fail', { hasText: 'Interrupted' }).waitFor();
     await dress(person.page);
   },
+  'last-output': async (person) => {
+    await run(person, `${story('stderr "INFO  41 files in context\\nWARN  14.2 GB of 16 GB in use\\nmemory allocation of 1073741824 bytes failed"')}\nexit 134`);
+    await person.page.locator('.card.fail').getByRole('button', { name: 'Show the last output' }).click();
+    await person.page.locator('.card.fail').getByText('memory allocation').waitFor();
+    await dress(person.page);
+  },
   stopping: async (person) => {
     await run(person, 'title Bisect the flaky test\nsay "Bisecting. "\nhang');
     await person.page.locator('.say').waitFor();
@@ -193,6 +199,15 @@ export const scenes = {
       await dress(person.page, 'Are you there?');
     },
     // An agent that is not there yet cannot be told to end.
+    end: (person) => person.finished(),
+  },
+  'slow-start': {
+    setup: { env: { SCRIPT_AGENT_STARTUP_SAYS: Array.from({ length: 30 }, (_, i) => `INFO  reading skills/${i}.md`).join('\n') + '\nWARN  the index is old, making it anew', SCRIPT_AGENT_STARTUP_DELAY: '14s' } },
+    run: async (person) => {
+      await run(person, 'title Slow to come\nsay "here"');
+      await person.page.getByText('the index is old').waitFor();
+      await dress(person.page, 'Are you there?');
+    },
     end: (person) => person.finished(),
   },
   'needs-login': {

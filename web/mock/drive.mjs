@@ -184,8 +184,8 @@ step('a crash is an interruption that a person goes on from', async () => {
   await page.getByText('Tour ended by itself with exit code 3.').waitFor();
   await page.reload();
   await page.getByText('Tour ended by itself with exit code 3.').waitFor();
-  await page.locator('.tick', { hasText: 'error output' }).getByRole('button', { name: 'Show' }).click();
-  await page.locator('pre.out', { hasText: 'panic: no more steps' }).waitFor();
+  await page.getByRole('button', { name: 'Show the last output' }).click();
+  await page.locator('.card.fail .out', { hasText: 'panic: no more steps' }).waitFor();
   assert.equal(await page.locator('.panel .steps .live').count(), 0, 'nothing is at a step of a run that ended');
   await page.getByRole('button', { name: 'Continue the run' }).click();
   await page.locator('.you', { hasText: 'Continue where' }).waitFor();

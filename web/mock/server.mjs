@@ -294,6 +294,8 @@ $$
 
 See [the release page](https://example.com/releases) or <script>alert(1)</script>; [this one](javascript:alert(1)) is no link.`;
 
+const PRINTED = Array.from({ length: 30 }, (_, i) => `14:31:${String(i + 10)} \u001b[32mINFO\u001b[0m  reading skills/${i}.md`).join('\n') + '\n14:31:41 \u001b[33mWARN\u001b[0m  the model answers slowly\n';
+
 function interrupted(now) {
   const s = session('codex', 'src/courier', 'Flaky TestLease under -race', 2 * HOUR);
   const a = newId('r');
@@ -307,6 +309,8 @@ function interrupted(now) {
   tool(s, b, at + 9000, 48_000, { title: 'go test', kind: 'execute', raw_input: { command: 'go test -race -run TestLease -count=200' }, raw_output: { exit_code: 1 }, content: [text('--- FAIL: TestLease (0.31s)\n    lease_test.go:88: lease was given up while it was held')] }, 'failed');
   emit(s, 'notice', { item: newId('i'), level: 'info', text: 'Host restarted at 09:09:51, upgrade to 0.4.1. The run carried on.', code: 'host_restarted' }, b, at + 60_000);
   say(s, b, 'The renewal goroutine reads `l.expires` without the lock that `Extend` holds. Most of the time it sees the new value; when the timer fires inside `Extend`, it sees the old one and gives the lease up. The smallest fix is to take', at + 70_000);
+  const last = ['11:14:05 INFO  codex: 41 files in context', '11:14:06 WARN  codex: 14.2 GB of 16 GB in use', 'memory allocation of 1073741824 bytes failed'];
+  emit(s, 'notice', { item: newId('i'), level: 'warning', code: 'agent_stderr', text: 'The last that the agent printed.', detail: `${last.join('\n')}\n` }, b, at + 89_000);
   sessions.get(s).reason = 'interrupted';
   sessions.get(s).fixed = 'interrupted';
   sessions.get(s).state = 'interrupted';
@@ -412,7 +416,7 @@ async function work(s, run, item, words) {
     if (gone()) return;
   }
   if (/crash/.test(words)) {
-    emit(s, 'notice', { item: newId('i'), level: 'warning', code: 'agent_stderr', text: 'The last the agent wrote to its error output.', detail: 'panic: no more steps\n\ngoroutine 1 [running]:\nmain.main()\n' }, run);
+    emit(s, 'notice', { item: newId('i'), level: 'warning', code: 'agent_stderr', text: 'The last that the agent printed.', detail: 'panic: no more steps\n\ngoroutine 1 [running]:\nmain.main()\n' }, run);
     end(s, run, 'interrupted', 'Tour ended by itself with exit code 3.');
     return;
   }
@@ -584,6 +588,7 @@ const routes = [
     const fits = new RegExp([...(q.get('q') ?? '')].map((letter) => letter.replace(/\W/, '\\$&')).join('.*'), 'i');
     return [200, { files: all.filter((path) => fits.test(path)).map((path) => ({ path })), more: false }];
   }],
+  ['GET', /^\/api\/v1\/sessions\/([^/]+)\/agent\/log$/, (m) => [200, { agent: sessions.get(m[1]).agent, state: 'ready', started_at: new Date().toISOString(), text: PRINTED, size: PRINTED.length }]],
   ['POST', /^\/api\/v1\/sessions\/([^/]+)\/agent\/end$/, (m) => (end(m[1], sessions.get(m[1]).run, 'interrupted', 'A person ended the agent.'), [202, {}])],
   ['GET', /^\/api\/v1\/search$/, (m, q) => {
     const words = (q.get('q') ?? '').toLowerCase();

@@ -800,7 +800,20 @@ export const de: Words = {
     allKept: 'Alles bis zum letzten Wort bleibt erhalten.',
     goOn: 'Lauf fortsetzen',
     askAgain: 'Erneut fragen',
+    showOutput: 'Letzte Ausgabe zeigen',
+    hideOutput: 'Letzte Ausgabe verbergen',
+    outputOf: (what) => `Ausgabe von ${what}`,
+    printed: 'Was der Agent ausgegeben hat',
     goOnMessage: 'Mach dort weiter, wo du unterbrochen wurdest.',
+  },
+
+  log: {
+    name: 'Das Log des Agenten',
+    of: (name) => `Log von ${name}`,
+    why: 'Was er zuletzt ausgegeben hat. Aufbewahrt wird es nur, wenn ein Lauf fehlschlägt oder abbricht.',
+    show: 'Sein Log zeigen',
+    empty: 'Er hat nichts ausgegeben.',
+    notLoaded: 'Sein Log wurde nicht geladen',
   },
 
   host: {
@@ -914,6 +927,8 @@ export const de: Words = {
       restarting: 'Startet neu…',
       endOf: (name, title) => `${name} beenden, ${title}`,
       restartOf: (name, title) => `${name} neu starten, ${title}`,
+      log: 'Log',
+      logOf: (name, title) => `Log von ${name}, ${title}`,
       notYet: (name) => `${name} ist noch nicht beendet.`,
       wasEnded: (name) => `${name} wurde beendet.`,
       goesOn: (name) => `${name} startet neu und macht weiter.`,

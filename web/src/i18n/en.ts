@@ -832,8 +832,22 @@ export const en = {
     allKept: 'Everything up to the last word is kept.',
     goOn: 'Continue the run',
     askAgain: 'Ask again',
+    showOutput: 'Show the last output',
+    hideOutput: 'Hide the last output',
+    outputOf: (what: string) => `Output of ${what}`,
+    printed: 'What the agent printed',
     /** What the person says to an agent whose run was cut off. */
     goOnMessage: 'Continue where you were interrupted.',
+  },
+
+  /** What an agent prints beside what it says. */
+  log: {
+    name: 'The agent’s log',
+    of: (name: string) => `Log of ${name}`,
+    why: 'What it printed last. It is kept only if a run fails or is cut off.',
+    show: 'Show its log',
+    empty: 'It has printed nothing.',
+    notLoaded: 'Its log did not load',
   },
 
   host: {
@@ -950,6 +964,8 @@ export const en = {
       restarting: 'Restarting…',
       endOf: (name: string, title: string) => `End ${name}, ${title}`,
       restartOf: (name: string, title: string) => `Restart ${name}, ${title}`,
+      log: 'Log',
+      logOf: (name: string, title: string) => `Log of ${name}, ${title}`,
       notYet: (name: string) => `${name} has not ended yet.`,
       wasEnded: (name: string) => `${name} was ended.`,
       goesOn: (name: string) => `${name} restarts and goes on.`,

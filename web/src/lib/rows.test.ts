@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { changesOf } from './changes';
 import { emptyView, type View } from './fold';
-import { groupWords, planOf, transcript, transcripts } from './rows';
+import { groupWords, planOf, printedAt, rowOfItem, transcript, transcripts } from './rows';
 import type { Item, Run, ToolItem } from './types';
 
 let n = 0;
@@ -55,8 +55,27 @@ describe('transcript', () => {
     const failed = { runs: runs(['r1', 'u1', 'ended', { reason: 'error', detail: 'Log in first.' }]) };
     expect(keys(view(items, failed))).toEqual(['u1', 'er1']);
     expect(transcript(view(items, failed)).rows.at(-1)).toMatchObject({ empty: true });
-    items[1] = item('notice', 'n1', 'r1', { level: 'error', text: 'Log in first.', detail: 'stderr' });
-    expect(keys(view(items, failed))).toEqual(['u1', 'n1', 'er1']);
+    items[1] = item('notice', 'n1', 'r1', { level: 'error', text: 'Log in first.', detail: 'open the page' });
+    const told = transcript(view(items, failed)).rows;
+    expect(told.map((each) => each.key)).toEqual(['u1', 'er1']);
+    expect(told[1]?.kind === 'end' && printedAt(told[1])).toBe('open the page');
+    expect(rowOfItem(told, 'n1')).toBe(1);
+  });
+
+  it('has with the end what the agent printed, and the tool that it was at', () => {
+    const printed = item('notice', 'n1', 'r1', { level: 'warning', code: 'agent_stderr', text: 'The last.', detail: 'panic' });
+    const error = item('notice', 'n2', 'r1', { level: 'error', code: 'agent_error', text: 'The agent ended the run with an error.', detail: 'broken' });
+    const other = item('notice', 'n3', 'r1', { level: 'warning', code: 'agent', text: 'Its own', detail: 'words' });
+    const items = [item('user', 'u1', 'r1'), item('assistant', 'a1', 'r1'), tool('t1', 'execute', 'cancelled'), other, error, printed];
+    const ended = (reason: string) => transcript(view(items, { runs: runs(['r1', 'u1', 'ended', { reason, detail: 'broken' }]) })).rows;
+    for (const reason of ['error', 'interrupted']) {
+      expect(ended(reason).map((each) => each.key)).toEqual(['u1', 'a1', 't1', 'n3', 'er1']);
+      expect(ended(reason).at(-1)).toMatchObject({ tool: { id: 't1' }, notices: [{ id: 'n2' }, { id: 'n1' }] });
+      expect(printedAt(ended(reason).at(-1) as never)).toBe('panic');
+    }
+    expect(ended('cancelled').map((each) => each.key)).toEqual(['u1', 'a1', 't1', 'n3', 'n2', 'n1', 'er1']);
+    items.splice(3, 0, item('assistant', 'a2', 'r1'));
+    expect(ended('error').at(-1)).toMatchObject({ tool: null });
   });
 
   it('keeps the mark of a restart where it was, between text and tool', () => {
@@ -92,7 +111,7 @@ describe('transcript', () => {
 
 describe('transcripts', () => {
   it('says of each view what transcript() says, and keeps the rows that stay', () => {
-    const step = fc.constantFrom('say', 'tool', 'delta', 'close', 'end', 'queue', 'older', 'notice', 'trim');
+    const step = fc.constantFrom('say', 'tool', 'delta', 'close', 'end', 'queue', 'older', 'notice', 'printed', 'trim');
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
         const told = transcripts();
@@ -112,6 +131,7 @@ describe('transcripts', () => {
           if (each === 'say') put({ items: [...v.items, item('assistant', `a${++made}`, `r${run}`, { text: '' }, true)] });
           if (each === 'tool') put({ items: [...v.items, tool(`t${++made}`, 'read', 'completed', `r${run}`)] });
           if (each === 'notice') put({ items: [...v.items, item('notice', `n${++made}`, '', { level: 'info', text: 'x' })] });
+          if (each === 'printed') put({ items: [...v.items, item('notice', `n${++made}`, `r${run}`, { level: 'warning', code: 'agent_stderr', text: 'x', detail: 'y' })] });
           if (each === 'delta' && open >= 0) put({ items: v.items.map((one, i) => (i === open ? ({ ...one, body: { text: `x${++made}` } } as Item) : one)) });
           if (each === 'close' && open >= 0) put({ items: v.items.map((one, i) => (i === open ? { ...one, open: false } : one)) });
           if (each === 'queue' && !waits) {
@@ -120,7 +140,7 @@ describe('transcripts', () => {
           }
           if (each === 'end') {
             const id = `r${run}`;
-            put({ runs: { ...v.runs, [id]: { ...v.runs[id]!, state: 'ended', reason: run % 2 ? 'cancelled' : 'end_turn' } }, queue: [], items: v.items.map((one) => ({ ...one, open: false })) });
+            put({ runs: { ...v.runs, [id]: { ...v.runs[id]!, state: 'ended', reason: ['end_turn', 'cancelled', 'interrupted'][run % 3]! } }, queue: [], items: v.items.map((one) => ({ ...one, open: false })) });
             begin(waits || `u${run + 1}`);
             waits = '';
           }

@@ -3,13 +3,24 @@
 
 import { t } from '../i18n/index.svelte';
 import type { View } from './fold';
-import type { Item, Run, ToolItem, UserItem } from './types';
+import type { Item, NoticeItem, Run, ToolItem, UserItem } from './types';
 
 export type Row =
   /** removed: a message that was taken out of the queue; no agent heard it. */
   | { key: string; kind: 'item'; item: Item; live: boolean; removed?: boolean }
   | { key: string; kind: 'group'; items: ToolItem[]; live: boolean }
-  | { key: string; kind: 'end'; run: Run; question: UserItem | null; /** The agent wrote nothing. */ empty: boolean };
+  | {
+      key: string;
+      kind: 'end';
+      run: Run;
+      question: UserItem | null;
+      /** The agent wrote nothing. */
+      empty: boolean;
+      /** What was noted of the end: it stands with it and not in rows of its own. */
+      notices: NoticeItem[];
+      /** The tool call that the run was at, or had just done. */
+      tool: ToolItem | null;
+    };
 
 export interface Transcript {
   rows: Row[];
@@ -40,8 +51,11 @@ export function transcript(view: View): Transcript {
   const lastOfRun = new Map<string, number>();
   const question = new Map<string, UserItem>();
   const answered = new Set<string>();
+  const lastDone = new Map<string, Item>();
+  const noted = new Map<string, NoticeItem[]>();
   items.forEach((item, i) => {
     if (item.run) lastOfRun.set(item.run, i);
+    if (item.kind !== 'notice' && item.kind !== 'plan') lastDone.set(item.run, item);
     if (item.kind === 'user' && item.run) question.set(item.run, item);
     if (item.kind !== 'user' && item.kind !== 'notice') answered.add(item.run);
   });
@@ -57,8 +71,9 @@ export function transcript(view: View): Transcript {
     const end = endOf(view, item.run);
     if (item.kind === 'tool' && foldable(item)) {
       group.push(item);
-    } else if (!(item.kind === 'notice' && end?.detail === item.body.text && !item.body.detail)) {
-      // A notice that says what the end says is said once.
+    } else if (item.kind === 'notice' && end && ofEnd(item, end)) {
+      noted.set(end.id, [...(noted.get(end.id) ?? []), item]);
+    } else {
       flush();
       const removed = item.kind === 'user' && neverRan(view, items, item);
       rows.push({ key: item.id, kind: 'item', item, live: item.run === current && current !== '', removed });
@@ -66,7 +81,16 @@ export function transcript(view: View): Transcript {
     }
     if (end && lastOfRun.get(item.run) === i) {
       flush();
-      rows.push({ key: `e${end.id}`, kind: 'end', run: end, question: question.get(end.id) ?? null, empty: !answered.has(end.id) });
+      const last = lastDone.get(end.id);
+      rows.push({
+        key: `e${end.id}`,
+        kind: 'end',
+        run: end,
+        question: question.get(end.id) ?? null,
+        empty: !answered.has(end.id),
+        notices: noted.get(end.id) ?? [],
+        tool: last?.kind === 'tool' ? last : null,
+      });
     }
   });
   flush();
@@ -178,6 +202,22 @@ function foldable(item: ToolItem): boolean {
   return (item.body.kind === 'read' || item.body.kind === 'search') && item.body.status === 'completed' && !item.open;
 }
 
+/** Whether the run was cut off, or failed. */
+export function cutOff(run: Run): boolean {
+  return run.reason === 'interrupted' || run.reason === 'error';
+}
+
+/** Whether a notice says what the end says, or why: that is said once. */
+function ofEnd({ body }: NoticeItem, end: Run): boolean {
+  if (!cutOff(end)) return body.text === end.detail && !body.detail;
+  return body.code === 'agent_stderr' || body.text === end.detail || (body.code === 'agent_error' && body.detail === end.detail);
+}
+
+/** What the agent printed last before its run was cut off, as far as it was kept. */
+export function printedAt(row: Extract<Row, { kind: 'end' }>): string {
+  return row.notices.findLast(({ body }) => body.detail && body.detail !== row.run.detail)?.body.detail ?? '';
+}
+
 /** The run, if it ended in a way that needs a word. */
 function endOf(view: View, id: string): Run | null {
   const run = view.runs[id];
@@ -241,7 +281,7 @@ export function idOf(row: Row): string {
 
 /** How high a row probably is, in pixels, in a column so wide: until it is drawn and measured. */
 export function guess(row: Row, width: number): number {
-  if (row.kind === 'end') return row.run.reason === 'interrupted' || row.run.reason === 'error' ? 110 : 42;
+  if (row.kind === 'end') return cutOff(row.run) ? 110 : 42;
   if (row.kind === 'group') return 42;
   const { item } = row;
   const lines = (text: string) => Math.ceil(text.length / (width / 7.5)) + text.split('\n').length / 2;
@@ -253,5 +293,8 @@ export function guess(row: Row, width: number): number {
 
 /** The place of the row that shows an item, or -1. */
 export function rowOfItem(rows: Row[], item: string): number {
-  return rows.findLastIndex((row) => (row.kind === 'group' ? row.items.some((each) => each.id === item) : idOf(row) === item));
+  return rows.findLastIndex((row) => {
+    const folded = row.kind === 'group' ? row.items : row.kind === 'end' ? row.notices : null;
+    return folded?.some((each) => each.id === item) || (row.kind !== 'group' && idOf(row) === item);
+  });
 }

@@ -66,6 +66,11 @@ export function agentWords(state: string): string {
   return t.state.agent[state as keyof typeof t.state.agent] ?? state.replace(/_/g, ' ');
 }
 
+/** Whether a state is that of a process: it can be ended, and asked what it printed. */
+export function agentLives(state: string): boolean {
+  return state !== '' && !['ended', 'missing', 'needs_login'].includes(state);
+}
+
 /** Why a message waits for its agent: the host's own words where it has some. */
 export function waitWords(agent: string, state: string, text: string): string {
   switch (state) {

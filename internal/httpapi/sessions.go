@@ -166,8 +166,16 @@ type itemsOutput struct {
 		Cursor string       `json:"cursor" doc:"The stream from here misses nothing"`
 		Seq    int64        `json:"seq" doc:"The session's seq at the cursor"`
 		More   bool         `json:"more" doc:"There may be older items"`
-		Runs   []RunView    `json:"runs" nullable:"false" doc:"The runs that the items belong to"`
+		Runs   []RunView    `json:"runs" nullable:"false" doc:"The runs that the items belong to; on the newest page also those that have not ended"`
+
+		Messages []Asked `json:"messages" nullable:"false" doc:"Those of the runs that stand before the first item: sent while another run was on, or with an answer longer than a page"`
 	}
+}
+
+// Asked is a message beside the page with its answer.
+type Asked struct {
+	Item   store.Item `json:"item"`
+	Before int64      `json:"before" doc:"seq of the first item of its run, where it is read; 0 where there is none yet"`
 }
 
 // RunView is how a run stands, beside the items that belong to it.
@@ -397,6 +405,10 @@ func (s *Server) listItems(ctx context.Context, in *itemsInput) (*itemsOutput, e
 	out.Body.Items = orEmpty(page.Items)
 	out.Body.Cursor, out.Body.Seq, out.Body.More = page.Cursor, page.Seq, page.More
 	out.Body.Runs = runViews(page.Runs)
+	out.Body.Messages = make([]Asked, 0, len(page.Messages))
+	for _, m := range page.Messages {
+		out.Body.Messages = append(out.Body.Messages, Asked(m))
+	}
 	return out, nil
 }
 

@@ -1,9 +1,11 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/holdfast-dev/holdfast/internal/failpoint"
@@ -83,7 +85,18 @@ func (m *Manager) Fork(ctx context.Context, session string, f Fork) (made store.
 	if err != nil {
 		return made, false, publicError(err)
 	}
-	through := from.Seq
+	first, through, err := m.Store.Answers(ctx, session)
+	if err != nil {
+		return made, false, publicError(err)
+	}
+	waits, _, err := m.Store.Queue(ctx, session)
+	if err != nil {
+		return made, false, publicError(err)
+	}
+	order := reading{first: first, skip: map[string]bool{}}
+	for _, w := range waits {
+		order.skip[w.Item] = true
+	}
 	if f.Item != "" {
 		it, err := m.Store.Item(ctx, f.Item)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -92,13 +105,17 @@ func (m *Manager) Fork(ctx context.Context, session string, f Fork) (made store.
 		if err != nil || it.Session != session || it.Rewound {
 			return made, false, &Error{Code: CodeNotFound, Message: "There is no such item in this session, or it was taken back."}
 		}
-		through = it.Seq
+		order.last, through = it.ID, it.Seq
+		delete(order.skip, it.ID)
+		if at := first[it.Run]; it.Kind == store.ItemUser && at > it.Seq {
+			through = at - 1
+		}
 	}
 	made, existing, err = m.beginCopy(from, f)
 	if err != nil || existing {
 		return made, existing, err
 	}
-	if err := m.copyItems(ctx, made.ID, session, through); err != nil {
+	if err := m.copyItems(ctx, made.ID, session, through, &order); err != nil {
 		_ = m.update(func(tx *store.Tx, _ *effects) error { return tx.DeleteSession(made.ID) }) // else the next life does it
 		return made, false, publicError(err)
 	}
@@ -151,21 +168,22 @@ func build(tx *store.Tx, row store.Session) (made store.Session, existing bool, 
 	return made, errors.Is(err, store.ErrExists), err
 }
 
-func (m *Manager) copyItems(ctx context.Context, to, from string, through int64) error {
+func (m *Manager) copyItems(ctx context.Context, to, from string, through int64, order *reading) error {
 	for after := int64(0); ; {
 		items, err := m.Store.ItemsAfter(ctx, from, after, through)
-		if err != nil || len(items) == 0 {
+		if err != nil {
 			return err
 		}
-		after = items[len(items)-1].Seq
+		end := len(items) == 0
+		if !end {
+			after = items[len(items)-1].Seq
+		}
+		items = order.next(items, through, end)
 		for len(items) > 0 {
 			n := min(len(items), copyAt)
 			failpoint.Hit("fork.step")
 			err := m.Store.Update(store.Relaxed, func(tx *store.Tx) error {
 				for _, it := range items[:n] {
-					if pending(it) {
-						continue
-					}
 					if err := tx.CopyItem(to, it); err != nil {
 						return err
 					}
@@ -177,7 +195,54 @@ func (m *Manager) copyItems(ctx context.Context, to, from string, through int64)
 			}
 			items = items[n:]
 		}
+		if end {
+			return nil
+		}
 	}
+}
+
+// reading brings items into the order in which people read them. The log has a
+// message where it was sent; it is read where its answer begins. In a copy no
+// run says any more what belongs to what, so that order is the copy's own.
+type reading struct {
+	first map[string]int64 // of each run, the seq with which its answer begins
+	skip  map[string]bool  // messages that wait: they are the original's
+	last  string           // the message that the copy ends with, or any other item
+	held  []store.Item     // messages, by where their answers begin
+}
+
+// next takes items in the order of the log and returns what can be copied by
+// then; at the end all that is read up to and with through.
+func (r *reading) next(items []store.Item, through int64, end bool) (out []store.Item) {
+	release := func(until int64) {
+		r.held = slices.DeleteFunc(r.held, func(m store.Item) bool {
+			due := r.first[m.Run] <= until
+			if due {
+				out = append(out, m)
+			}
+			return due
+		})
+	}
+	for _, it := range items {
+		release(it.Seq)
+		switch {
+		case r.skip[it.ID] || pending(it):
+		case it.Kind == store.ItemUser && r.first[it.Run] > it.Seq:
+			at, _ := slices.BinarySearchFunc(r.held, it, func(a, b store.Item) int { return cmp.Compare(r.first[a.Run], r.first[b.Run]) })
+			r.held = slices.Insert(r.held, at, it)
+		default:
+			out = append(out, it)
+		}
+	}
+	if end {
+		release(through)
+		for _, m := range r.held {
+			if m.ID == r.last {
+				out = append(out, m)
+			}
+		}
+	}
+	return out
 }
 
 // pending tells whether an item is a question that nobody has answered: it is

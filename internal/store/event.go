@@ -87,10 +87,13 @@ type CopiedBody struct {
 }
 
 // RewoundBody is the body of transcript.rewound: the items made from the event
-// Seq on, the message Item the first of them, are taken back.
+// Seq on are taken back, the message Item the first of them in the order in
+// which people read; but for those of the runs in Keep, which are read before
+// it.
 type RewoundBody struct {
-	Item string `json:"item"`
-	Seq  int64  `json:"seq"`
+	Item string   `json:"item"`
+	Seq  int64    `json:"seq"`
+	Keep []string `json:"keep,omitempty"`
 }
 
 // MessageBody is the body of message.user; its item's body is the same.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,17 @@ type ItemsPage struct {
 	Cursor string
 	Seq    int64 // the session's last seq at the cursor
 	More   bool  // there are earlier items
-	Runs   []Run // those that the items belong to, without their texts
+	Runs   []Run // those that the items belong to, without their texts; on the newest page also those that have not ended
+
+	// Messages are those of Runs that stand before the page's first item: sent
+	// while another run was on, or with an answer longer than a page.
+	Messages []Asked
+}
+
+// Asked is a message, and where its answer begins.
+type Asked struct {
+	Item   Item
+	Before int64 // seq of the first item that its run made; 0: none yet
 }
 
 const itemsQuery = "SELECT " + itemColumns + " FROM items WHERE session = ? AND seq < ? AND rewound = 0 ORDER BY seq DESC LIMIT ?"
@@ -42,7 +53,18 @@ func (s *Store) Items(ctx context.Context, session string, before int64, limit i
 		if p.Items, p.More, err = q.items(session, before, limit, last); err != nil {
 			return err
 		}
-		p.Runs, err = q.runsOf(p.Items)
+		var live []string
+		if before == 1<<63-1 {
+			live, err = queryRead(q, func(r scanner) (id string, err error) { return id, r.Scan(&id) },
+				"SELECT id FROM runs WHERE session = ? AND state <> 'ended'", session)
+			if err != nil {
+				return err
+			}
+		}
+		if p.Runs, err = q.runsOf(p.Items, live...); err != nil {
+			return err
+		}
+		p.Messages, err = q.asked(p.Runs, p.Items)
 		return err
 	})
 	if err != nil {
@@ -63,6 +85,31 @@ func (s *Store) ItemsAfter(ctx context.Context, session string, after, through i
 		return nil, fmt.Errorf("read items of session %s: %w", session, err)
 	}
 	return list, nil
+}
+
+// Answers tells for each run of a session that has begun to answer the seq of
+// the first item that it made, and the session's last seq.
+func (s *Store) Answers(ctx context.Context, session string) (first map[string]int64, last int64, err error) {
+	type answer struct {
+		run string
+		seq int64
+	}
+	first = map[string]int64{}
+	err = s.view(ctx, func(q *reading) error {
+		if last, err = q.seq(session); err != nil {
+			return err
+		}
+		list, err := queryRead(q, func(r scanner) (a answer, err error) { return a, r.Scan(&a.run, &a.seq) },
+			"SELECT run, min(seq) FROM items WHERE session = ? AND kind <> 'user' AND run <> '' AND rewound = 0 GROUP BY run", session)
+		for _, a := range list {
+			first[a.run] = a.seq
+		}
+		return err
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("read answers of session %s: %w", session, err)
+	}
+	return first, last, nil
 }
 
 // TranscriptAfter is ItemsAfter with the items that are open, as they are now,
@@ -146,10 +193,10 @@ func (q *reading) items(session string, before int64, limit int, last int64) (li
 const runsOfQuery = `SELECT id, session, item, '', state, reason, detail, pos, epoch, prompt, cancelling, queued_at, started_at, ended_at
 	FROM runs WHERE id IN (SELECT value FROM json_each(?)) ORDER BY pos`
 
-// runsOf returns the runs that the items belong to: how each began and ended
-// is part of what a transcript tells.
-func (q *reading) runsOf(items []Item) ([]Run, error) {
-	var ids []string
+// runsOf returns the runs that the items belong to, and more: how each began
+// and ended is part of what a transcript tells.
+func (q *reading) runsOf(items []Item, more ...string) ([]Run, error) {
+	ids := more
 	for _, it := range items {
 		if it.Run != "" && !slices.Contains(ids, it.Run) {
 			ids = append(ids, it.Run)
@@ -163,6 +210,31 @@ func (q *reading) runsOf(items []Item) ([]Run, error) {
 		return nil, err
 	}
 	return queryRead(q, scanRun, runsOfQuery, string(list))
+}
+
+// asked returns the messages of the runs that are not among the items, oldest
+// first.
+func (q *reading) asked(runs []Run, items []Item) (list []Asked, err error) {
+	for _, r := range runs {
+		if slices.ContainsFunc(items, func(it Item) bool { return it.ID == r.Item }) {
+			continue
+		}
+		var a Asked
+		a.Item, err = one1(queryRead(q, scanItem, "SELECT "+itemColumns+" FROM items WHERE id = ? AND rewound = 0", r.Item))
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err == nil {
+			err = q.one("SELECT seq FROM items WHERE session = ? AND seq > ? AND run = ? AND kind <> 'user' AND rewound = 0 ORDER BY seq LIMIT 1",
+				[]any{a.Item.Session, a.Item.Seq, r.ID}, &a.Before)
+		}
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return nil, err
+		}
+		list = append(list, a)
+	}
+	slices.SortFunc(list, func(a, b Asked) int { return cmp.Compare(a.Item.Seq, b.Item.Seq) })
+	return list, nil
 }
 
 // fold returns an item's body at event last, which the snapshot ends with.

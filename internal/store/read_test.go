@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -284,5 +286,68 @@ func TestSessionsPages(t *testing.T) {
 	}
 	if _, err := s.Sessions(t.Context(), SessionsFilter{}, "x", 5); !errors.Is(err, ErrNotFound) {
 		t.Errorf("bad page: %v", err)
+	}
+}
+
+// TestMessagesBesideAPage: a page has the messages of its runs that were sent
+// before its first item, with the place where they are read; the newest one
+// those that wait, too.
+func TestMessagesBesideAPage(t *testing.T) {
+	s := newStore(t)
+	id := newSession(t, s)
+	put := func(run, item, state string, kind Kind, body any) {
+		update(t, s, Relaxed, func(tx *Tx) error {
+			if _, err := tx.Append(id, run, kind, body); err != nil || state == "" {
+				return err
+			}
+			return tx.PutRun(Run{ID: run, Session: id, Item: item, State: state, QueuedAt: tx.Now()})
+		})
+	}
+	put("r1", "u1", RunStateEnded, MessageUser, MessageBody{Item: "u1", Text: "one"})
+	put("r1", "", "", TextDelta, DeltaBody{Item: "a1", Text: "x"})
+	put("r2", "u2", RunStateCurrent, MessageUser, MessageBody{Item: "u2", Text: "two"})
+	put("r3", "u3", RunStateQueued, MessageUser, MessageBody{Item: "u3", Text: "three"})
+	put("r1", "", "", TextDelta, DeltaBody{Item: "a1b", Text: "x"})
+	put("r2", "", "", TextDelta, DeltaBody{Item: "a2", Text: "x"})
+	put("r2", "", "", TextDelta, DeltaBody{Item: "a2b", Text: "x"})
+	seq := map[string]int64{}
+	all, err := s.Items(t.Context(), id, 0, 50)
+	if err != nil || len(all.Messages) != 0 {
+		t.Fatalf("%+v, %v", all.Messages, err)
+	}
+	for _, it := range all.Items {
+		seq[it.ID] = it.Seq
+	}
+	for _, c := range []struct {
+		before int64
+		limit  int
+		items  string
+		want   map[string]int64
+	}{
+		{0, 2, "a2 a2b", map[string]int64{"u2": seq["a2"], "u3": 0}},
+		{0, 1, "a2b", map[string]int64{"u2": seq["a2"], "u3": 0}},
+		{seq["a2"], 1, "a1b", map[string]int64{"u1": seq["a1"]}},
+		{seq["a2"], 3, "u2 u3 a1b", map[string]int64{"u1": seq["a1"]}},
+	} {
+		p, err := s.Items(t.Context(), id, c.before, c.limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ids []string
+		for _, it := range p.Items {
+			ids = append(ids, it.ID)
+		}
+		got := map[string]int64{}
+		for _, a := range p.Messages {
+			got[a.Item.ID] = a.Before
+		}
+		if strings.Join(ids, " ") != c.items || !maps.Equal(got, c.want) {
+			t.Errorf("before %d, %d: %v with %v, want %s with %v", c.before, c.limit, ids, got, c.items, c.want)
+		}
+		for _, a := range p.Messages {
+			if !slices.ContainsFunc(p.Runs, func(r Run) bool { return r.Item == a.Item.ID }) {
+				t.Errorf("%s has no run", a.Item.ID)
+			}
+		}
 	}
 }

@@ -6,33 +6,6 @@ import (
 	"strings"
 )
 
-// Rewind takes back the message item and everything after it: it stays in the
-// log, and no page of the transcript has it. It returns ErrNotFound where item
-// is no message that the transcript shows.
-func (tx *Tx) Rewind(session, item string) error {
-	it, err := tx.Item(item)
-	if err == nil && (it.Session != session || it.Kind != ItemUser || it.Rewound) {
-		err = ErrNotFound
-	}
-	if err == nil {
-		_, err = tx.Append(session, "", Rewound, RewoundBody{Item: item, Seq: it.Seq})
-	}
-	if err != nil {
-		return fmt.Errorf("rewind session %s to %s: %w", session, item, err)
-	}
-	return nil
-}
-
-func (tx *Tx) applyRewound(ev Event) error {
-	var b RewoundBody
-	if err := json.Unmarshal(ev.Body, &b); err != nil {
-		return err
-	}
-	// What is open in memory is the item as it was made.
-	tx.w.s.open.forget(ev.Session)
-	return tx.exec("UPDATE items SET rewound = 1 WHERE session = ? AND seq >= ?", ev.Session, b.Seq)
-}
-
 // CopyItem appends a copy of a closed item of another session, with the outputs
 // that were too long for its body.
 func (tx *Tx) CopyItem(session string, from Item) error {

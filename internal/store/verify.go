@@ -169,7 +169,7 @@ func (f *refold) rewind(ev Event) error {
 		return err
 	}
 	for id, it := range f.items {
-		if it.Seq >= b.Seq {
+		if b.takes(it) {
 			it.Rewound = true
 			f.items[id] = it
 		}

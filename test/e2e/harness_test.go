@@ -492,7 +492,7 @@ type item struct {
 		Title   string
 		Status  string
 		Code    string
-		Detail  string
+		Detail  json.RawMessage
 		Level   string
 		State   string
 		Content []json.RawMessage

@@ -69,7 +69,7 @@ func TestFailedRunKeepsWhatWasPrinted(t *testing.T) {
 	kept := func(run string) string {
 		for _, it := range w.items(s.ID) {
 			if it.Kind == "notice" && it.Run == run && it.Body.Code == "agent_stderr" {
-				return it.Body.Detail
+				return string(it.Body.Detail)
 			}
 		}
 		return ""

@@ -4,6 +4,7 @@
 
 import type {
   Approval,
+  Asked,
   Item,
   ItemsPage,
   LogEvent,
@@ -53,6 +54,8 @@ export interface View {
   /** Of the last event that is in; events up to it are dropped. */
   seq: number;
   items: Item[];
+  /** Messages of the runs that stand before the first item: sent while another run was on, or long ago. */
+  asked: Asked[];
   /** The runs that the items belong to. */
   runs: Record<string, Run>;
   /** The runs that wait behind the one that is next or under way, first to go first. */
@@ -73,6 +76,7 @@ export function emptyView(session: string): View {
     session,
     seq: 0,
     items: [],
+    asked: [],
     runs: {},
     queue: [],
     agent: null,
@@ -92,6 +96,7 @@ export function fromSnapshot(session: string, page: ItemsPage, before: View = em
     seq: page.seq,
     gap: false,
     items: page.items,
+    asked: page.messages ?? [],
     runs: byId(page.runs),
     queue: waits.map((run) => ({ run: run.id, item: run.item })),
   };
@@ -118,11 +123,21 @@ export function withTail(view: View, tail: LogEvent[]): View {
 /** The view with an older page put before what it has. */
 export function withOlder(view: View, older: ItemsPage): View {
   const have = new Set(view.items.map((item) => item.id));
+  const items = [...older.items.filter((item) => !have.has(item.id)), ...view.items];
   return {
     ...view,
-    items: [...older.items.filter((item) => !have.has(item.id)), ...view.items],
+    items,
+    asked: beside(items, view.asked, older.messages ?? []),
     runs: { ...byId(older.runs), ...view.runs },
   };
+}
+
+/** The messages that are not among the items, each once. */
+function beside(items: Item[], ...lists: Asked[][]): Asked[] {
+  const all = new Map(lists.flat().map((each) => [each.item.id, each]));
+  if (all.size === 0) return [];
+  for (const item of items) all.delete(item.id);
+  return [...all.values()].sort((a, b) => a.item.seq - b.item.seq);
 }
 
 /**
@@ -135,7 +150,8 @@ export function withKept(view: View, before: View): View {
   const older = before.items.filter((item) => item.seq < first);
   const over = (item: Item) => !item.open && (!item.run || before.runs[item.run]?.state === 'ended' || view.runs[item.run] !== undefined);
   if (older.length === 0 || !older.every(over)) return view;
-  return { ...view, items: [...older, ...view.items], runs: { ...before.runs, ...view.runs } };
+  const items = [...older, ...view.items];
+  return { ...view, items, asked: beside(items, view.asked, before.asked), runs: { ...before.runs, ...view.runs } };
 }
 
 /** The view without its oldest items, of which at least so many stay: what is under way stays whole. */
@@ -149,7 +165,15 @@ export function trimmed(view: View, keep: number): View {
     cut = i;
     break;
   }
-  return cut > 0 ? { ...view, items: view.items.slice(cut) } : view;
+  if (cut <= 0) return view;
+  const items = view.items.slice(cut);
+  // What is asked in what goes, and answered in what stays or not yet.
+  const answers = new Map<string, number>();
+  for (const item of view.items) if (item.run && item.kind !== 'user' && !answers.has(item.run)) answers.set(item.run, item.seq);
+  const stays = new Set(items.map((item) => item.run));
+  for (const run of Object.values(view.runs)) if (run.state !== 'ended') stays.add(run.id);
+  const asked = view.items.slice(0, cut).flatMap((item) => (item.kind === 'user' && stays.has(item.run) ? [{ item, before: answers.get(item.run) ?? 0 }] : []));
+  return { ...view, items, asked: beside(items, view.asked, asked) };
 }
 
 function byId(runs: Run[]): Record<string, Run> {
@@ -208,16 +232,21 @@ class Draft {
       case 'message.edited': {
         const item = this.edit(String(body.item));
         if (item?.kind === 'user') item.body = { ...item.body, text: String(body.text) };
+        const asked = this.view.asked.find((each) => each.item.id === body.item);
+        if (asked) this.ask({ ...asked, item: { ...asked.item, body: { ...asked.item.body, text: String(body.text) } } });
         break;
       }
       case 'item.copied':
         this.copied(event, body);
         break;
-      case 'transcript.rewound':
+      case 'transcript.rewound': {
         // The log keeps them; here they are gone, like the rest of what was before them.
-        this.view.items = this.view.items.filter((item) => item.seq < Number(body.seq));
+        const stays = (item: Item) => item.seq < Number(body.seq) || Boolean((body.keep as string[] | undefined)?.includes(item.run));
+        this.view.items = this.view.items.filter(stays);
+        this.view.asked = this.view.asked.filter(({ item }) => stays(item));
         this.itemsOwned = true;
         break;
+      }
       case 'text.delta':
         this.delta(event, 'assistant');
         break;
@@ -322,8 +351,14 @@ class Draft {
     const id = String((event.body as { item?: unknown }).item);
     if (this.at(id) >= 0) return;
     const item = { id, session: event.session, run: event.run, kind, seq: event.seq, at: event.at, open, body } as Item;
+    const asked = kind === 'user' ? undefined : this.view.asked.find((each) => each.before === 0 && each.item.run === event.run);
+    if (asked) this.ask({ ...asked, before: event.seq });
     this.own().push(item);
     this.itemOwned.add(id);
+  }
+
+  private ask(asked: Asked): void {
+    this.view.asked = this.view.asked.map((each) => (each.item.id === asked.item.id ? asked : each));
   }
 
   private copied(event: LogEvent, body: Record<string, unknown>): void {

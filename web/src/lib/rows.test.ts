@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { changesOf } from './changes';
-import { emptyView, type View } from './fold';
+import { emptyView, fold, fromSnapshot, trimmed, withOlder, type View } from './fold';
 import { groupWords, planOf, printedAt, rowOfItem, transcript, transcripts } from './rows';
-import type { Item, Run, ToolItem } from './types';
+import type { Item, ItemsPage, Run, ToolItem, UserItem } from './types';
 
 let n = 0;
 const item = (kind: Item['kind'], id: string, run: string, body: object = { text: id }, open = false): Item =>
@@ -160,5 +160,104 @@ describe('transcripts', () => {
       }),
       { numRuns: 200, examples: [[['say', 'queue', 'say', 'say', 'say', 'say', 'trim']]] },
     );
+  });
+});
+
+describe('pages', () => {
+  /** A log in which messages wait while another run is on, change places and are removed; and its pages, as the host has them. */
+  function talk(steps: string[]) {
+    const items: Item[] = [];
+    const known: Record<string, Run> = {};
+    let queue: string[] = [];
+    let current = '';
+    let made = 0;
+    const begin = (run: string) => {
+      current = run;
+      if (run) known[run] = { ...known[run]!, state: 'current' };
+    };
+    for (const step of steps) {
+      if (step === 'send') {
+        const run = `r${++made}`;
+        items.push(item('user', `u${made}`, run));
+        known[run] = { id: run, item: `u${made}`, state: 'queued' };
+        if (current) queue.push(run);
+        else begin(run);
+      } else if (step === 'say' && current) {
+        known[current] = { ...known[current]!, started_at: 'x' };
+        items.push(item('assistant', `a${++made}`, current));
+      } else if (step === 'end' && current && known[current]!.started_at) {
+        known[current] = { ...known[current]!, state: 'ended', reason: made % 2 ? 'end_turn' : 'interrupted' };
+        begin(queue.shift() ?? '');
+      } else if (step === 'turn') queue.reverse();
+      else if (step === 'remove' && queue.length > 0) {
+        const run = queue.pop()!;
+        known[run] = { ...known[run]!, state: 'ended', reason: 'cancelled' };
+      }
+    }
+    const page = (before: number, limit: number): ItemsPage => {
+      const older = items.filter((each) => each.seq < before);
+      const part = older.slice(-limit);
+      const named = new Set(part.map((each) => each.run));
+      const newest = before === Infinity;
+      const order = [...Object.keys(known).filter((run) => !queue.includes(run)), ...queue];
+      const these = order.map((run) => known[run]!).filter((run) => named.has(run.id) || (newest && run.state !== 'ended'));
+      const messages = these.flatMap((run) => {
+        const message = items.find((each) => each.id === run.item) as UserItem;
+        const answer = items.find((each) => each.run === run.id && each.kind !== 'user');
+        return part.includes(message) ? [] : [{ item: message, before: answer?.seq ?? 0 }];
+      });
+      return { items: part, runs: these, messages, cursor: '', seq: n, more: older.length > part.length };
+    };
+    return { items, page };
+  }
+  const rowsOf = (v: View) => transcript(v).rows.map((row) => row.key);
+
+  it('are the end of the whole, wherever they begin: nothing comes into the midst of what is shown', () => {
+    const step = fc.constantFrom('send', 'send', 'say', 'say', 'say', 'end', 'turn', 'remove');
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 50 }), fc.integer({ min: 1, max: 8 }), fc.integer({ min: 1, max: 8 }), (steps, first, more) => {
+        const { items, page } = talk(['send', ...steps]);
+        const whole = fromSnapshot('s', page(Infinity, 1000));
+        const all = rowsOf(whole);
+        const told = transcripts();
+        let part = fromSnapshot('s', page(Infinity, first));
+        for (;;) {
+          const rows = rowsOf(part);
+          // A message that was removed stands where it was sent.
+          expect(rows).toEqual(rows.length ? all.slice(-rows.length) : []);
+          expect(told(part)).toEqual(transcript(part));
+          expect(transcript(part).queue).toEqual(transcript(whole).queue);
+          expect(transcript(part).next).toEqual(transcript(whole).next);
+          for (const row of transcript(part).rows) if (row.kind === 'end') expect(row.question?.id).toBe(row.run.item);
+          if (part.items.length === items.length) break;
+          part = withOlder(part, page(part.items[0]!.seq, more));
+        }
+        expect(rowsOf(part)).toEqual(all);
+        expect(part.asked).toEqual([]);
+        const less = trimmed(whole, first);
+        const rows = rowsOf(less);
+        expect(rows).toEqual(rows.length ? all.slice(-rows.length) : []);
+        expect(withOlder(less, page(less.items[0]!.seq, 1000))).toEqual({ ...whole, runs: expect.anything() });
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('go on by events where a message stands before them', () => {
+    const { page } = talk(['send', 'say', 'send', 'say', 'say', 'end']);
+    let v = fromSnapshot('s', page(Infinity, 2));
+    expect(rowsOf(v)).toEqual(['a4', 'a5', 'u3'].filter((key) => rowsOf(v).includes(key)));
+    expect(v.asked.map(({ item: each, before }) => [each.id, before])).toEqual([
+      ['u1', expect.any(Number)],
+      ['u3', 0],
+    ]);
+    const told = (kind: string, run: string, body: object) =>
+      (v = fold(v, [{ id: 0, session: 's', seq: v.seq + 1, run, at: '2026-11-24T12:00:00.000Z', kind, body } as never]));
+    const before = rowsOf(v);
+    told('text.delta', 'r3', { item: 'b', text: 'x' });
+    expect(rowsOf(v)).toEqual([...before, 'b']);
+    told('transcript.rewound', '', { item: 'u3', seq: v.asked[1]!.item.seq, keep: ['r1'] });
+    expect(rowsOf(v)).toEqual(before.filter((key) => key !== 'u3'));
+    expect(v.asked.map(({ item: each }) => each.id)).toEqual(['u1']);
   });
 });

@@ -34,7 +34,7 @@ export interface Transcript {
 const ORDINARY = new Set(['end_turn', '']);
 
 export function transcript(view: View): Transcript {
-  const users = view.items.filter((item): item is UserItem => item.kind === 'user');
+  const users = [...view.asked.map(({ item }) => item), ...view.items.filter((item): item is UserItem => item.kind === 'user')];
   const messageOf = new Map(users.map((item) => [item.id, item]));
   const queue = view.queue.flatMap((entry) => {
     const item = messageOf.get(entry.item);
@@ -46,10 +46,12 @@ export function transcript(view: View): Transcript {
   const under = Object.values(view.runs).findLast((run) => run.state === 'current' && run.started_at);
   const next = under ? null : (messageOf.get(waits?.item ?? '') ?? null);
   const current = under?.id ?? next?.run ?? '';
-  const items = inReadingOrder(view.items, waiting);
+  const now = live(view);
+  const unanswered = now && !view.asked.some(({ item, before }) => item.id === now.item && before > 0);
+  const items = inReadingOrder([...askedHere(view), ...view.items], waiting, unanswered ? messageOf.get(now.item) : undefined);
 
   const lastOfRun = new Map<string, number>();
-  const question = new Map<string, UserItem>();
+  const question = new Map(view.asked.map(({ item }) => [item.run, item]));
   const answered = new Set<string>();
   const lastDone = new Map<string, Item>();
   const noted = new Map<string, NoticeItem[]>();
@@ -109,7 +111,7 @@ export function transcripts(): (view: View) => Transcript {
   let settled: Row[] = [];
 
   return (view) => {
-    if (last && made.rows.length > 0 && view.queue === last.queue && view.runs === last.runs) {
+    if (last && made.rows.length > 0 && view.queue === last.queue && view.runs === last.runs && view.asked === last.asked) {
       const rows = replaced(made.rows, last.items, view.items);
       if (rows) {
         last = view;
@@ -151,7 +153,7 @@ function replaced(rows: Row[], before: Item[], after: Item[]): Row[] | null {
 }
 
 function samePrefix(last: View, view: View, cut: number): boolean {
-  if (view.items.length < cut) return false;
+  if (view.items.length < cut || view.asked !== last.asked) return false;
   for (let i = 0; i < cut; i++) if (view.items[i] !== last.items[i]) return false;
   if (view.runs === last.runs) return true;
   for (let i = 0; i < cut; i++) {
@@ -224,11 +226,24 @@ function endOf(view: View, id: string): Run | null {
   return run?.state === 'ended' && !ORDINARY.has(run.reason ?? '') ? run : null;
 }
 
+/** The run that is next or under way. */
+function live(view: View): Run | undefined {
+  return Object.values(view.runs).findLast((run) => run.state === 'current');
+}
+
+/** The messages from before the items that are read among them: their answers begin here. */
+function askedHere({ asked, items }: View): UserItem[] {
+  if (asked.length === 0) return [];
+  const here = new Set(asked.map(({ before }) => before));
+  const begin = new Set(items.filter((item) => here.has(item.seq)).map((item) => item.seq));
+  return asked.filter(({ before }) => begin.has(before)).map(({ item }) => item);
+}
+
 /**
  * The log has a message at the time when it was sent; a queued one was sent in the middle of another run. People read
- * it where its own run begins.
+ * it where its own run begins, and the one that is next at the end.
  */
-export function inReadingOrder(items: Item[], waiting: Set<string> = new Set()): Item[] {
+export function inReadingOrder(items: Item[], waiting: Set<string> = new Set(), next?: UserItem): Item[] {
   const firstOfRun = new Map<string, string>();
   for (const item of items) {
     if (item.run && item.kind !== 'user' && !firstOfRun.has(item.run)) firstOfRun.set(item.run, item.id);
@@ -240,6 +255,7 @@ export function inReadingOrder(items: Item[], waiting: Set<string> = new Set()):
     if (item.kind === 'user') {
       if (waiting.has(item.id)) continue;
       const first = item.run ? firstOfRun.get(item.run) : undefined;
+      if (!first && item.id === next?.id) continue;
       if (first && position.get(first)! > position.get(item.id)!) {
         moved.set(first, [...(moved.get(first) ?? []), item]);
         continue;
@@ -247,7 +263,8 @@ export function inReadingOrder(items: Item[], waiting: Set<string> = new Set()):
     }
     stay.push(item);
   }
-  return stay.flatMap((item) => [...(moved.get(item.id) ?? []), item]);
+  const read = stay.flatMap((item) => [...(moved.get(item.id) ?? []), item]);
+  return next && !waiting.has(next.id) && !firstOfRun.has(next.run) ? [...read, next] : read;
 }
 
 /** A group of small reads in words: "Read 3 files, searched twice". */

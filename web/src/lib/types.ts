@@ -253,6 +253,14 @@ export interface ItemsPage {
   seq: number;
   /** There may be older items. */
   more?: boolean;
+  /** Messages of the runs that stand before the first item. */
+  messages?: Asked[];
+}
+
+/** A message that stands before the items of a page, and with which item its answer begins: 0 where with none yet. */
+export interface Asked {
+  item: UserItem;
+  before: number;
 }
 
 export interface Folders {

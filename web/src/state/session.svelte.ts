@@ -81,7 +81,8 @@ export class OpenSession {
       this.problem = null;
       this.loaded = true;
       this.loading = null;
-      this.onMessages(page.items.flatMap((item) => (item.kind === 'user' && item.body.client_id) || []));
+      const messages = [...(page.messages ?? []).map(({ item }) => item), ...page.items];
+      this.onMessages(messages.flatMap((item) => (item.kind === 'user' && item.body.client_id) || []));
       this.apply(this.early);
       void this.recall(page.seq);
     } catch (error) {
@@ -135,6 +136,8 @@ export class OpenSession {
 
   /** The seq of an item, wherever in the session it is; null where there is none of this id. */
   async find(id: string): Promise<number | null> {
+    const aside = this.view.asked.find(({ item }) => item.id === id);
+    if (aside) return aside.item.seq;
     const found = (items: Item[]) => items.find((item) => item.id === id)?.seq ?? null;
     await this.back((items) => found(items) !== null);
     return found(this.view.items);
@@ -157,7 +160,12 @@ export class OpenSession {
       // A snapshot that was read anew meanwhile may begin elsewhere.
       if (this.view.items[0]?.seq !== first.seq) return;
       const oldest = pages[0]!;
-      this.view = withOlder(this.view, { ...oldest, items: pages.flatMap((page) => page.items), runs: pages.flatMap((page) => page.runs) });
+      this.view = withOlder(this.view, {
+        ...oldest,
+        items: pages.flatMap((page) => page.items),
+        runs: pages.flatMap((page) => page.runs),
+        messages: pages.flatMap((page) => page.messages ?? []),
+      });
       this.hasOlder = oldest.more ?? oldest.items.length >= FAR;
     } catch (error) {
       if (error instanceof Problem) this.onError(error);

@@ -1,0 +1,51 @@
+package session
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/holdfast-dev/holdfast/internal/store"
+)
+
+// A copy has what was said in the order in which people read it, whatever the
+// order in which it was sent, and in whichever parts it is read.
+func TestCopyInReadingOrder(t *testing.T) {
+	var log []store.Item
+	for i, id := range strings.Fields("u1.1 a.1 u2.2 u3.3 b.1 u4.4 c.3 u5.5 d.2 e.2") {
+		id, run, _ := strings.Cut(id, ".")
+		kind := store.ItemAssistant
+		if id[0] == 'u' {
+			kind = store.ItemUser
+		}
+		log = append(log, store.Item{ID: id, Run: run, Kind: kind, Seq: int64(i + 1)})
+	}
+	first := map[string]int64{"1": 2, "3": 7, "2": 9} // 4 was removed, 5 waits
+	for _, c := range []struct {
+		last, want string
+		through    int64
+	}{
+		{"", "u1 a b u4 u3 c u2 d e", 10},
+		{"b", "u1 a b", 5},
+		{"u3", "u1 a b u4 u3", 6},
+		{"u2", "u1 a b u4 u3 c u2", 8},
+		{"c", "u1 a b u4 u3 c", 7},
+		{"u1", "u1", 1},
+	} {
+		for size := 1; size <= len(log); size++ {
+			r := reading{first: first, skip: map[string]bool{"u5": true}, last: c.last}
+			var got []string
+			add := func(items []store.Item) {
+				for _, it := range items {
+					got = append(got, it.ID)
+				}
+			}
+			for i := 0; i < int(c.through); i += size {
+				add(r.next(log[i:min(i+size, int(c.through))], c.through, false))
+			}
+			add(r.next(nil, c.through, true))
+			if strings.Join(got, " ") != c.want {
+				t.Errorf("to %q in parts of %d: %v, want %s", c.last, size, got, c.want)
+			}
+		}
+	}
+}

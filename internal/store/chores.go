@@ -353,17 +353,21 @@ func (w *writer) vacuum() bool {
 }
 
 // repairActivity brings the activity of those rows up to date whose sessions
-// streamed when the last life ended: they are among the last to be written.
+// streamed when the last life ended: they are among the last to be written. So
+// are those that an older host wrote, which knows nothing of it.
 func repairActivity(ctx context.Context, conn *sql.Conn) error {
 	_, err := conn.ExecContext(ctx, `
-		WITH recent AS (
-			SELECT s.id, s.seq AS had, s.sid, (SELECT max(seq) FROM events e WHERE e.sid = s.sid) AS seq
-			FROM sessions s ORDER BY s.last_event DESC LIMIT 500
-		), late AS (
-			SELECT r.id, e.seq, e.id AS last_event, e.at
-			FROM recent r JOIN events e ON e.sid = r.sid AND e.seq = r.seq WHERE r.seq > r.had
+		WITH recent AS (SELECT id, sid, seq FROM sessions ORDER BY activity DESC LIMIT 500),
+		late AS (
+			SELECT id, sid FROM recent WHERE (SELECT max(seq) FROM events e WHERE e.sid = recent.sid) > recent.seq
+			UNION SELECT id, sid FROM sessions WHERE counted <> last_event
+		), told AS (
+			SELECT late.id, a.id AS activity, a.at, e.id AS last_event, e.seq FROM late
+			JOIN events a ON a.id = (SELECT id FROM events WHERE sid = late.sid AND kind IN (`+activityKinds+`) ORDER BY seq DESC LIMIT 1)
+			JOIN events e ON e.id = (SELECT id FROM events WHERE sid = late.sid ORDER BY seq DESC LIMIT 1)
 		)
-		UPDATE sessions SET seq = late.seq, last_event = late.last_event, last_at = late.at FROM late WHERE sessions.id = late.id`)
+		UPDATE sessions SET activity = told.activity, last_at = told.at, last_event = told.last_event, counted = told.last_event, seq = told.seq
+		FROM told WHERE sessions.id = told.id`)
 	if err != nil {
 		return fmt.Errorf("repair activity: %w", err)
 	}

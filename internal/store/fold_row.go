@@ -5,12 +5,36 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 )
+
+// activity are the kinds of events that bring a session to the top of the
+// list: what was said, asked and done. What a person sets (a name, a pin, the
+// project), the trash, and what the host and the agent's process say of
+// themselves leave it where it is.
+var activity = []Kind{
+	SessionCreated, MessageUser, MessageEdited, TextDelta, ThoughtDelta, ToolStarted, ToolUpdated, PlanChanged,
+	ItemClosed, ItemCopied, Rewound, ApprovalRequested, ApprovalResolved, RunQueued, RunStarted, RunEnded, NoticeGiven,
+}
+
+func active(kind Kind) bool { return slices.Contains(activity, kind) }
+
+// activityKinds is activity for SQL.
+var activityKinds = func() string {
+	var names []string
+	for _, kind := range activity {
+		names = append(names, "'"+string(kind)+"'")
+	}
+	return strings.Join(names, ", ")
+}()
 
 // foldRow returns the list row after ev. It is a pure function, so that Verify
 // can make the row anew from the log.
 func foldRow(r Session, ev Event) (Session, error) {
-	r.Seq, r.LastEvent, r.LastAt = ev.Seq, ev.ID, ev.At
+	r.Seq, r.LastEvent = ev.Seq, ev.ID
+	if active(ev.Kind) {
+		r.Activity, r.LastAt = ev.ID, ev.At
+	}
 	var err error
 	switch ev.Kind {
 	case SessionCreated:
@@ -54,7 +78,7 @@ func foldCreated(r Session, ev Event) (Session, error) {
 	if err := json.Unmarshal(ev.Body, &r); err != nil {
 		return r, err
 	}
-	r.Seq, r.LastEvent, r.LastAt = ev.Seq, ev.ID, ev.At
+	r.Seq, r.LastEvent, r.Activity, r.LastAt = ev.Seq, ev.ID, ev.ID, ev.At
 	return r, nil
 }
 

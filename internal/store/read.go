@@ -144,14 +144,15 @@ type SessionsFilter struct {
 const (
 	sessionsListed = "SELECT " + sessionColumns + " FROM sessions WHERE deleted_at = 0 AND archived = 0 AND building = 0"
 	sessionsFirst  = sessionsListed + sessionsOrder
-	sessionsNext   = sessionsListed + " AND last_event < ? AND pinned = 0" + sessionsOrder
-	sessionsOrder  = " ORDER BY last_event DESC LIMIT ?"
+	sessionsNext   = sessionsListed + " AND activity < ? AND pinned = 0" + sessionsOrder
+	sessionsOrder  = " ORDER BY activity DESC LIMIT ?"
+	trashOrder     = " ORDER BY last_event DESC LIMIT ?" // what was deleted last is first
 )
 
 // pinnedMax bounds the pinned sessions that the first page has whatever their age.
 const pinnedMax = 200
 
-// query returns the text that lists what f chooses, below an activity or, at 0,
+// query returns the text that lists what f chooses, below a place or, at 0,
 // from the newest on.
 func (f SessionsFilter) query(below int64) (text string, args []any) {
 	if f == (SessionsFilter{}) {
@@ -161,13 +162,24 @@ func (f SessionsFilter) query(below int64) (text string, args []any) {
 		return sessionsNext, []any{below}
 	}
 	text, args = f.where()
-	if below != 0 {
-		text, args = text+" AND last_event < ?", append(args, below)
-		if !f.Deleted {
-			text += " AND pinned = 0"
+	if f.Deleted {
+		if below != 0 {
+			text, args = text+" AND last_event < ?", append(args, below)
 		}
+		return text + trashOrder, args
+	}
+	if below != 0 {
+		text, args = text+" AND activity < ? AND pinned = 0", append(args, below)
 	}
 	return text + sessionsOrder, args
+}
+
+// place is where f's list has a session: the next page begins below the last one's.
+func (f SessionsFilter) place(s Session) int64 {
+	if f.Deleted {
+		return s.LastEvent
+	}
+	return s.Activity
 }
 
 func (f SessionsFilter) where() (text string, args []any) {
@@ -213,13 +225,13 @@ func (s *Store) Sessions(ctx context.Context, f SessionsFilter, page string, lim
 			return err
 		}
 		p.Sessions = p.Sessions[:limit]
-		oldest := p.Sessions[limit-1].LastEvent
+		oldest := f.place(p.Sessions[limit-1])
 		p.Next = strconv.FormatInt(oldest, 10)
 		if below != 0 || f.Deleted {
 			return nil
 		}
 		text, args := f.where()
-		pinned, err := queryRead(q, scanSession, text+" AND pinned = 1 AND last_event < ?"+sessionsOrder, append(args, oldest, pinnedMax)...)
+		pinned, err := queryRead(q, scanSession, text+" AND pinned = 1 AND activity < ?"+sessionsOrder, append(args, oldest, pinnedMax)...)
 		p.Sessions = append(p.Sessions, pinned...)
 		return err
 	})
@@ -480,7 +492,7 @@ func (s *Store) RecentFolders(ctx context.Context, n int) (list []string, err er
 		list, err = queryRead(q, func(r scanner) (f string, err error) {
 			err = r.Scan(&f)
 			return f, err
-		}, "SELECT cwd FROM sessions WHERE cwd <> '' GROUP BY cwd ORDER BY max(last_event) DESC LIMIT ?", clamp(n, 20, 200))
+		}, "SELECT cwd FROM sessions WHERE cwd <> '' GROUP BY cwd ORDER BY max(activity) DESC LIMIT ?", clamp(n, 20, 200))
 		return err
 	})
 	if err != nil {

@@ -30,8 +30,9 @@ type Session struct {
 	AgentState string    `json:"agent_state"`
 	Reason     string    `json:"reason,omitempty"` // how the last run ended
 	CreatedAt  time.Time `json:"created_at"`
-	LastAt     time.Time `json:"last_at"`
-	LastEvent  int64     `json:"last_event"` // lists order by it
+	LastAt     time.Time `json:"last_at"`    // when something last happened in it, housekeeping apart
+	Activity   int64     `json:"activity"`   // the event of that; lists order by it
+	LastEvent  int64     `json:"last_event"` // the last of all; of two rows the one with the higher is newer
 	Seq        int64     `json:"seq"`
 	Version    int64     `json:"version"` // counts only what a person set
 

@@ -26,14 +26,14 @@ type row struct {
 }
 
 const sessionColumns = `id, coalesce(client_id, ''), title, title_set, agent, cwd, state, waiting, queue, paused,
-	run, agent_state, reason, created_at, last_at, last_event, seq, version, agent_session,
+	run, agent_state, reason, created_at, last_at, activity, last_event, seq, version, agent_session,
 	pinned, archived, tags, project, deleted_at, forked_from, building, imported`
 
 func scanSession(r scanner) (s Session, err error) {
 	var queue, tags, from, imported []byte
 	var created, last, deleted int64
 	err = r.Scan(&s.ID, &s.ClientID, &s.Title, &s.TitleSet, &s.Agent, &s.Cwd, &s.State, &s.Waiting, &queue, &s.Paused,
-		&s.Run, &s.AgentState, &s.Reason, &created, &last, &s.LastEvent, &s.Seq, &s.Version, &s.AgentSession,
+		&s.Run, &s.AgentState, &s.Reason, &created, &last, &s.Activity, &s.LastEvent, &s.Seq, &s.Version, &s.AgentSession,
 		&s.Pinned, &s.Archived, &tags, &s.Project, &deleted, &from, &s.Building, &imported)
 	if err != nil {
 		return s, err
@@ -106,15 +106,28 @@ func (tx *Tx) peek(id string) (*row, error) {
 		return nil, err
 	}
 	r := &row{Session: s, saved: s}
-	var at int64
-	err = tx.one(`SELECT sid, seq, id, at FROM events WHERE sid = (SELECT sid FROM sessions WHERE id = ?)
-		ORDER BY seq DESC LIMIT 1`, []any{id}, &r.sid, &r.Seq, &r.LastEvent, &at)
+	err = tx.one(`SELECT sid, seq, id FROM events WHERE sid = (SELECT sid FROM sessions WHERE id = ?)
+		ORDER BY seq DESC LIMIT 1`, []any{id}, &r.sid, &r.Seq, &r.LastEvent)
+	if err == nil && r.Seq > s.Seq {
+		err = tx.lastActivity(r)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the last event of session %s: %w", id, err)
 	}
-	r.LastAt = fromMillis(at)
 	tx.w.rows[id] = r
 	return r, nil
+}
+
+// lastActivity reads from the log what a stored row lags behind.
+func (tx *Tx) lastActivity(r *row) error {
+	var at int64
+	err := tx.one("SELECT id, at FROM events WHERE sid = ? AND seq > ? AND kind IN ("+activityKinds+") ORDER BY seq DESC LIMIT 1",
+		[]any{r.sid, r.saved.Seq}, &r.Activity, &at)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	r.LastAt = fromMillis(at)
+	return err
 }
 
 // finish writes the rows that the Update changed. A row that looks different
@@ -162,7 +175,7 @@ func (r *row) unlisted() bool { return r.DeletedAt != nil || r.Building }
 // appendChanged appends the whole row, as it is after that very event.
 func (tx *Tx) appendChanged(r *row) error {
 	s := r.Session
-	s.Seq, s.LastEvent, s.LastAt = r.Seq+1, tx.w.lastID+1, tx.now
+	s.Seq, s.LastEvent = r.Seq+1, tx.w.lastID+1
 	body, err := encode(s)
 	if err != nil {
 		return err
@@ -184,10 +197,10 @@ func (tx *Tx) writeRow(r *row) error {
 		return err
 	}
 	err = tx.exec(`UPDATE sessions SET title = ?, title_set = ?, state = ?, waiting = ?, queue = ?, paused = ?, run = ?,
-			agent_state = ?, reason = ?, last_at = ?, last_event = ?, seq = ?, version = ?, agent_session = ?,
+			agent_state = ?, reason = ?, last_at = ?, activity = ?, last_event = ?, counted = ?, seq = ?, version = ?, agent_session = ?,
 			pinned = ?, archived = ?, tags = ?, project = ?, deleted_at = ?, forked_from = ?, building = ? WHERE id = ?`,
 		r.Title, r.TitleSet, r.State, r.Waiting, string(queue), r.Paused, r.Run,
-		r.AgentState, r.Reason, r.LastAt.UnixMilli(), r.LastEvent, r.Seq, r.Version, r.AgentSession,
+		r.AgentState, r.Reason, r.LastAt.UnixMilli(), r.Activity, r.LastEvent, r.LastEvent, r.Seq, r.Version, r.AgentSession,
 		r.Pinned, r.Archived, tags, r.Project, millisPtr(r.DeletedAt), from, r.Building, r.ID)
 	if err != nil {
 		return fmt.Errorf("write row of session %s: %w", r.ID, err)
@@ -233,7 +246,7 @@ func (tx *Tx) CreateSession(s Session) (Session, error) {
 	if _, err := tx.peek(s.ID); !errors.Is(err, ErrNotFound) {
 		return Session{}, errors.Join(fmt.Errorf("create session %s: %w", s.ID, ErrExists), err)
 	}
-	s.CreatedAt, s.LastAt, s.LastEvent, s.Seq = tx.now, tx.now, tx.w.lastID+1, 1
+	s.CreatedAt, s.LastAt, s.LastEvent, s.Activity, s.Seq = tx.now, tx.now, tx.w.lastID+1, tx.w.lastID+1, 1
 	s.Version = max(s.Version, 1)
 	s.Queue, s.Queued, s.Waiting, s.Run, s.DeletedAt = nil, 0, 0, "", nil
 	s.State = rowState(s)
@@ -271,11 +284,11 @@ func (tx *Tx) insertSession(s Session) error {
 		}
 	}
 	err = tx.exec(`INSERT INTO sessions (id, sid, client_id, title, title_set, agent, cwd, state, waiting, queue, paused,
-			run, agent_state, reason, created_at, last_at, last_event, seq, version, agent_session,
+			run, agent_state, reason, created_at, last_at, activity, last_event, counted, seq, version, agent_session,
 			pinned, archived, tags, project, deleted_at, forked_from, building, imported)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, '[]', ?, '', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?)`,
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, '[]', ?, '', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?)`,
 		s.ID, s.LastEvent, clientID, s.Title, s.TitleSet, s.Agent, s.Cwd, s.State, s.Paused,
-		s.AgentState, s.Reason, s.CreatedAt.UnixMilli(), s.LastAt.UnixMilli(), s.LastEvent, s.Seq, s.Version, s.AgentSession,
+		s.AgentState, s.Reason, s.CreatedAt.UnixMilli(), s.LastAt.UnixMilli(), s.Activity, s.LastEvent, s.LastEvent, s.Seq, s.Version, s.AgentSession,
 		s.Pinned, s.Archived, tags, s.Project, from, s.Building, string(imported))
 	if err != nil || len(s.Options) == 0 {
 		return err

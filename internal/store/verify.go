@@ -74,6 +74,8 @@ func scanText(row scanner) (text string, err error) {
 // refold is a session made anew from its log.
 type refold struct {
 	row       Session
+	stored    Session
+	then      Session // the row after the last event that the stored one knows of
 	items     map[string]Item
 	entries   map[string][]entry
 	approvals map[string]Approval
@@ -89,6 +91,7 @@ func (q *reading) verify(session string) ([]Difference, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.stored = stored
 	rows, err := q.query("SELECT "+eventColumns+" FROM events WHERE sid = (SELECT sid FROM sessions WHERE id = ?) ORDER BY seq", session)
 	if err != nil {
 		return nil, err
@@ -106,7 +109,7 @@ func (q *reading) verify(session string) ([]Difference, error) {
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return nil, err
 	}
-	f.compareRow(stored)
+	f.compareRow()
 	if err := f.compareItems(q); err != nil {
 		return nil, err
 	}
@@ -132,6 +135,9 @@ func (f *refold) add(ev Event) error {
 	var err error
 	if f.row, err = foldRow(f.row, ev); err != nil {
 		return err
+	}
+	if ev.Seq == f.stored.Seq {
+		f.then = f.row
 	}
 	if err := f.addApproval(ev); err != nil {
 		return err
@@ -200,10 +206,10 @@ func (f *refold) addApproval(ev Event) error {
 
 // compareRow allows the stored row's activity to lag: it is written at most
 // once a second.
-func (f *refold) compareRow(stored Session) {
-	want := f.row
-	if stored.Seq <= want.Seq && stored.LastEvent <= want.LastEvent {
-		want.Seq, want.LastEvent, want.LastAt = stored.Seq, stored.LastEvent, stored.LastAt
+func (f *refold) compareRow() {
+	stored, want := f.stored, f.row
+	if f.then.Seq > 0 {
+		want.Seq, want.LastEvent, want.Activity, want.LastAt = f.then.Seq, f.then.LastEvent, f.then.Activity, f.then.LastAt
 	}
 	if want.TitleSet && !stored.TitleSet {
 		f.differ("the row", "named by its agent", "named by a person")

@@ -272,6 +272,45 @@ atBothSizes([
     },
   ],
   [
+    'what a person sets of a session leaves it where it is, here, elsewhere and after a reload; a message brings it up',
+    async ({ world, visitor }) => {
+      const [a, b] = await sessions(world, 'first', 'second', 'third');
+      const { page } = await visitor();
+      const other = (await visitor()).page;
+      for (const each of [page, other]) await each.goto(world.base);
+      await rowOf(other, 'first').waitFor();
+      await menu(page, 'first', 'Rename');
+      const name = page.locator('.list').getByRole('textbox', { name: 'Name' });
+      await name.fill('the first');
+      await name.press('Enter');
+      await rowOf(other, 'the first').waitFor();
+      await menu(page, 'the first', 'Tags…');
+      await page.getByRole('textbox', { name: 'A tag' }).fill('work');
+      await page.keyboard.press('Enter');
+      await page.getByRole('button', { name: 'Done' }).click();
+      await menu(page, 'second', 'Archive');
+      await rowOf(other, 'second').waitFor({ state: 'detached' });
+      await toast(page, 'second').getByRole('button', { name: 'Undo' }).click();
+      await rowOf(other, 'second').waitFor();
+      await menu(page, 'the first', 'Delete');
+      await rowOf(other, 'the first').waitFor({ state: 'detached' });
+      await toast(page, 'Deleted “the first”.').getByRole('button', { name: 'Undo' }).click();
+      await rowOf(other, 'the first').locator('.tag').waitFor();
+      await page.mouse.move(900, 500);
+      await rowOf(page, 'the first').locator('.tag').waitFor();
+      const before = 'third,second,the first';
+      assert.equal((await titles(page)).join(), before);
+      assert.equal((await titles(other)).join(), before);
+      await page.reload();
+      await rowOf(page, 'second').waitFor();
+      assert.equal((await titles(page)).join(), before);
+      assert.equal((await list(world)).map((row) => row.id).slice(1).join(), [b, a].join(), 'so the host has them');
+      await world.call('POST', `/api/v1/sessions/${a}/messages`, { client_id: 'm1', text: 'say "hello"' });
+      await until('it comes up', async () => (await titles(page))[0] === 'the first' && (await titles(other))[0] === 'the first');
+    },
+    { once: true },
+  ],
+  [
     'no row moves while the pointer is in the list',
     async ({ world, visitor }) => {
       const [a, b] = await sessions(world, 'first', 'second', 'third');

@@ -52,12 +52,18 @@ let ids = 0;
 const GENERATION = 'g1';
 const newId = (kind) => `${kind}${++ids}`;
 
+/** Kinds of events that move no session in the list. */
+const QUIET = new Set(['session.changed', 'session.deleted', 'session.restored', 'agent.state', 'agent.options', 'queue.changed', 'usage', 'agent.raw']);
+
 function emit(session, kind, body, run = '', at = Date.now()) {
   const s = sessions.get(session);
   const event = { id: log.length + 1, session, seq: ++s.seq, run, at: new Date(at).toISOString(), kind, body };
   log.push(event);
   s.last_event = event.id;
-  if (kind !== 'session.changed') s.last_at = event.at;
+  if (!QUIET.has(kind)) {
+    s.last_at = event.at;
+    s.activity = event.id;
+  }
   apply(event);
   for (const stream of streams) stream.send(event);
   return event;
@@ -138,7 +144,7 @@ function session(agent, folder, title, ago, more = {}) {
   const at = new Date(Date.now() - ago).toISOString();
   sessions.set(id, {
     id, title, agent, cwd: `${HOME}/${folder}`, state: 'idle', waiting: 0, queued: 0, paused: false, run: '', agent_state: 'ready',
-    reason: '', created_at: at, last_at: at, last_event: 0, seq: 0, version: 1, queue: [], ...more,
+    reason: '', created_at: at, last_at: at, activity: 0, last_event: 0, seq: 0, version: 1, queue: [], ...more,
   });
   return id;
 }
@@ -507,7 +513,7 @@ const routes = [
   ['POST', /^\/api\/v1\/folders$/, (m, q, body) => [201, { path: body.path }]],
   ['POST', /^\/api\/v1\/sessions$/, (m, q, body) => {
     const id = session(body.agent, '', body.title ?? '', 0, { cwd: body.cwd });
-    emit(id, 'session.created', row({ ...sessions.get(id), seq: 1, last_event: log.length + 1 }));
+    emit(id, 'session.created', row({ ...sessions.get(id), seq: 1, activity: log.length + 1, last_event: log.length + 1 }));
     return [201, row(sessions.get(id))];
   }],
   ['GET', /^\/api\/v1\/sessions\/([^/]+)$/, (m) => (sessions.has(m[1]) ? [200, { ...row(sessions.get(m[1])), options: sessions.get(m[1]).offered }] : problem(404, 'session_not_found', 'There is no such session', 'It may have been deleted.'))],

@@ -83,14 +83,15 @@ export function shelfRoutes({ sessions, row, emit, changed, itemsOf, problem, ne
       const limit = Number(q.get('limit')) || 100;
       const below = Number(q.get('page')) || Infinity;
       const deleted = q.get('deleted') === 'true';
+      const place = (s) => (deleted ? s.last_event : s.activity);
       const all = [...(deleted ? trash : sessions).values()]
         .filter((s) => deleted || Boolean(s.archived) === (q.get('archived') === 'true'))
         .filter((s) => (!q.get('project') || s.project === q.get('project')) && (!q.get('tag') || s.tags?.includes(q.get('tag'))))
-        .sort((a, b) => b.last_event - a.last_event);
-      const rest = all.filter((s) => s.last_event < below && (below === Infinity || !s.pinned));
+        .sort((a, b) => place(b) - place(a));
+      const rest = all.filter((s) => place(s) < below && (below === Infinity || !s.pinned));
       const page = rest.slice(0, limit);
       const more = rest.length > limit;
-      const oldest = page.at(-1)?.last_event ?? 0;
+      const oldest = page.length > 0 ? place(page.at(-1)) : 0;
       if (more && below === Infinity) page.push(...rest.slice(limit).filter((s) => s.pinned));
       return [200, { sessions: page.map(traits), next: more ? String(oldest) : null, cursor: cursor() }];
     }],

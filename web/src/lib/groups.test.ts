@@ -6,7 +6,7 @@ const NOW = new Date(2026, 10, 24, 14, 0).getTime();
 let events = 1000;
 
 function row(id: string, at: [number, number, number, number?], more: Partial<SessionRow> = {}): SessionRow {
-  return { id, title: id, agent: 'a', cwd: '/w', state: 'idle', last_at: new Date(...(at as [number, number, number])).toISOString(), last_event: --events, ...more } as SessionRow;
+  return { id, title: id, agent: 'a', cwd: '/w', state: 'idle', last_at: new Date(...(at as [number, number, number])).toISOString(), activity: --events, last_event: 5000 - events, ...more } as SessionRow;
 }
 
 const shown = (groups: Group[]) => groups.map((group) => [group.name, ...group.rows.map((each) => each.id)].join(' '));
@@ -40,6 +40,11 @@ describe('the groups', () => {
     expect(shown(groupRows([row('old', [2026, 9, 2]), row('new', [2026, 10, 24])], NOW))).toEqual(['Today new', 'October 2026 old']);
   });
 
+  it('place what was deleted by the day on which it was', () => {
+    const gone = row('gone', [2026, 9, 2], { deleted_at: new Date(2026, 10, 23, 12).toISOString() });
+    expect(shown(groupRows([gone], NOW))).toEqual(['Yesterday gone']);
+  });
+
   it('know yesterday on the first of a month', () => {
     expect(shown(groupRows([row('a', [2026, 10, 30])], new Date(2026, 11, 1, 0, 5).getTime()))).toEqual(['Yesterday a']);
   });
@@ -50,11 +55,11 @@ describe('a list under the pointer', () => {
   const b = row('b', [2026, 10, 24]);
   const c = row('c', [2026, 10, 23]);
   const held = groupRows([a, b, c], NOW);
-  const change = (old: SessionRow, state: SessionState, last_event: number) => ({ ...old, state, last_event });
+  const change = (old: SessionRow, state: SessionState, activity: number) => ({ ...old, state, activity });
 
   it('keeps every row at its place while they change, come and go', () => {
     const b2 = change(b, 'running', 2000);
-    const fresh = row('fresh', [2026, 10, 24], { last_event: 2001 });
+    const fresh = row('fresh', [2026, 10, 24], { activity: 2001 });
     const groups = holdPlaces(held, [fresh, b2, a], NOW);
     expect(shown(groups)).toEqual(['Today a b']);
     expect(groups[0]!.rows[1]).toBe(b2);

@@ -54,10 +54,15 @@ export function atWork(row: SessionRow): boolean {
 // A row never changes, a new one takes its place: its day is computed once.
 const days = new WeakMap<SessionRow, number>();
 
-/** The day of its last event, as 20261124. */
+/** The moment by which a list places a row: when something last happened in it, or when it came into the trash. */
+export function momentOf(row: SessionRow): string {
+  return row.deleted_at ?? row.last_at;
+}
+
+/** The day of that moment, as 20261124. */
 function dayOf(row: SessionRow): number {
   let day = days.get(row);
-  if (day === undefined) days.set(row, (day = dayNumber(new Date(row.last_at))));
+  if (day === undefined) days.set(row, (day = dayNumber(new Date(momentOf(row)))));
   return day;
 }
 
@@ -117,13 +122,13 @@ export function holdPlaces(held: readonly Group[], rows: readonly SessionRow[], 
   const groups = held.map((group) => ({
     ...group,
     rows: group.rows.flatMap((old) => {
-      if (!old.pinned) oldest = Math.min(oldest, old.last_event);
+      if (!old.pinned) oldest = Math.min(oldest, old.activity);
       const row = here.get(old.id);
       here.delete(old.id);
       return row ? [row] : [];
     }),
   }));
-  const older = [...here.values()].filter((row) => row.last_event < oldest && !row.pinned);
+  const older = [...here.values()].filter((row) => row.activity < oldest && !row.pinned);
   for (const group of groupRows(older, now)) {
     const there = groups.find((each) => each.key === group.key);
     if (there) there.rows.push(...group.rows);

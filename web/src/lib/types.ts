@@ -17,7 +17,11 @@ export interface SessionRow {
   /** How the last run ended. */
   reason?: string;
   created_at: string;
+  /** When something was last said or done in it, housekeeping apart. */
   last_at: string;
+  /** The event of that; the list is in its order. */
+  activity: number;
+  /** The last event of all: of two rows the one with the higher is newer. */
   last_event: number;
   seq: number;
   version: number;

@@ -240,7 +240,7 @@ export class App {
       this.baseline = readJSON<number>('baseline', -1);
       if (this.baseline < 0) {
         // The first visit: what is there already counts as read.
-        this.baseline = this.rows.reduce((max, row) => Math.max(max, row.last_event), 0);
+        this.baseline = this.rows.reduce((max, row) => Math.max(max, row.activity), 0);
         write('baseline', String(this.baseline));
       }
       // The order matters: the stream follows the session before its snapshot is read.
@@ -538,7 +538,7 @@ export class App {
     if (row.state === 'running' || row.state === 'queued' || this.session?.id === row.id) return false;
     let seen = this.seen.get(row.id);
     if (seen === undefined) this.seen.set(row.id, (seen = readJSON<{ seq: number } | null>(`seen.${row.id}`, null)?.seq ?? null));
-    return seen === null ? row.last_event > this.baseline : row.seq > seen + QUIET;
+    return seen === null ? row.activity > this.baseline : row.seq > seen + QUIET;
   }
 
   toast(text: string, good = false, action?: Toast['action']): number {
@@ -622,13 +622,13 @@ export function linkSecret(text: string): string {
 }
 
 function sorted(rows: SessionRow[]): SessionRow[] {
-  return [...rows].sort((a, b) => b.last_event - a.last_event);
+  return [...rows].sort((a, b) => b.activity - a.activity);
 }
 
 /** The rows with this one at its place; the latest are first. */
 function placed(rows: SessionRow[], row: SessionRow): SessionRow[] {
   const out = rows.filter((other) => other.id !== row.id);
-  const at = out.findIndex((other) => other.last_event <= row.last_event);
+  const at = out.findIndex((other) => other.activity <= row.activity);
   out.splice(at < 0 ? out.length : at, 0, row);
   return out;
 }

@@ -80,7 +80,7 @@ export class Shelf {
     const filter = this.filter;
     if (filter.kind === 'trash') return this.trash;
     const floor = this.reads[filterKey(filter)]?.floor ?? Infinity;
-    return this.app.rows.filter((row) => (row.pinned || row.last_event >= floor) && fits(row, filter) && !this.gone.has(row.id));
+    return this.app.rows.filter((row) => (row.pinned || row.activity >= floor) && fits(row, filter) && !this.gone.has(row.id));
   });
 
   readonly groups = $derived.by(() => (this.held ? holdPlaces(this.held, this.rows, this.day) : groupRows(this.rows, this.day)));
@@ -343,13 +343,23 @@ export class Shelf {
         for (const id of left.slice(0, 20)) void this.app.fetchRow(id);
       }
       this.app.failed(t.shelf.failed(ids.length - done.length, ids.length), failed);
-    } else if (action === 'restore') await this.fetchLatest(done);
+    } else if (action === 'restore') await this.takeBack(done, before);
     else if (action === 'delete') this.app.forgetRows(done);
     if (action === 'delete' || action === 'restore') for (const id of done) this.gone.delete(id);
     return done;
   }
 
-  /** Restored and imported sessions are the latest of the list, whatever it was read down to. */
+  /** Restored sessions are where they were in the list. Of many the log tells soon what they are now. */
+  private async takeBack(ids: string[], before?: Map<string, SessionRow | undefined>): Promise<void> {
+    this.app.know(ids.flatMap((id) => {
+      const row = before?.get(id);
+      return row ? [{ ...row, deleted_at: undefined }] : [];
+    }));
+    if (ids.length <= 20) await Promise.all(ids.map((id) => this.app.fetchRow(id)));
+    this.thaw();
+  }
+
+  /** Imported sessions are the latest of the list, whatever it was read down to. */
   private async fetchLatest(ids: string[]): Promise<void> {
     if (ids.length <= 20) await Promise.all(ids.map((id) => this.app.fetchRow(id)));
     else {
@@ -456,7 +466,7 @@ export class Shelf {
 /** What a page says of the list: older pinned rows at the end of the first one are of no place in it. */
 function readOf(page: ListPage, limit: number): Read {
   const next = page.next ? String(page.next) : '';
-  return { next, floor: next ? (page.sessions[Math.min(limit, page.sessions.length) - 1]?.last_event ?? 0) : 0 };
+  return { next, floor: next ? (page.sessions[Math.min(limit, page.sessions.length) - 1]?.activity ?? 0) : 0 };
 }
 
 function changesIt(row: SessionRow | undefined, action: Action, more: { tag?: string; project?: string }): boolean {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/holdfast-dev/holdfast/internal/store"
@@ -15,6 +16,11 @@ import (
 type searchCmd struct {
 	Words   []string `arg:"" help:"Words, or a \"phrase\" in quotes; the last word may be a beginning."`
 	Session string   `placeholder:"ID" help:"Only in this session."`
+	Kind    []string `placeholder:"KIND" help:"Only said (messages, answers, thoughts, plans, notices), run (tools, approvals), title, or single kinds: user, assistant, thought, tool, plan, approval, notice."`
+	Project string   `placeholder:"NAME" help:"Only in sessions of this project: its name or id."`
+	Tag     string   `placeholder:"TAG" help:"Only in sessions with this tag."`
+	Agent   string   `placeholder:"ID" help:"Only in sessions of this agent."`
+	Archive string   `name:"archived" enum:"also,only,no" default:"also" help:"Archived sessions: also, only or no."`
 	Limit   int      `short:"n" default:"20" help:"At most this many, newest first."`
 	JSON    bool     `name:"json" help:"Print JSON."`
 }
@@ -26,6 +32,7 @@ func (searchCmd) Help() string {
 Examples:
   holdfast search flaky test
   holdfast search '"connection reset"' --session s_4k2m
+  holdfast search deploy --kind run --project website --archived no
   holdfast search deploy --json -n 100`
 }
 
@@ -42,13 +49,14 @@ func (c *searchCmd) Run(ctx context.Context, a *app) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, h.close()) }()
+	q := url.Values{"q": {strings.Join(c.Words, " ")}}
+	if err := c.conditions(ctx, h, q); err != nil {
+		return err
+	}
 	hits := []store.Hit{}
 	var behind int64
 	for before := ""; len(hits) < c.Limit; {
-		q := url.Values{"q": {strings.Join(c.Words, " ")}, "limit": {fmt.Sprint(min(searchPage, c.Limit-len(hits)))}}
-		if c.Session != "" {
-			q.Set("session", c.Session)
-		}
+		q.Set("limit", fmt.Sprint(min(searchPage, c.Limit-len(hits))))
 		if before != "" {
 			q.Set("before", before)
 		}
@@ -77,6 +85,39 @@ func (c *searchCmd) Run(ctx context.Context, a *app) (err error) {
 		return &Error{Code: ExitFailure}
 	}
 	return nil
+}
+
+// conditions puts into q what was asked for beside the words.
+func (c *searchCmd) conditions(ctx context.Context, h *client, q url.Values) error {
+	for name, value := range map[string]string{"session": c.Session, "kind": strings.Join(c.Kind, ","), "tag": c.Tag, "agent": c.Agent} {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	if c.Archive != "also" {
+		q.Set("archived", strconv.FormatBool(c.Archive == "only"))
+	}
+	if c.Project == "" {
+		return nil
+	}
+	var list struct {
+		Projects []store.Project `json:"projects"`
+	}
+	if err := h.call(ctx, http.MethodGet, "/api/v1/projects", nil, &list); err != nil {
+		return err
+	}
+	var names []string
+	for _, p := range list.Projects {
+		if p.ID == c.Project || strings.EqualFold(p.Name, c.Project) {
+			q.Set("project", p.ID)
+			return nil
+		}
+		names = append(names, oneLine(p.Name))
+	}
+	if len(names) == 0 {
+		return failf("there is no project %s; there is none at all", c.Project)
+	}
+	return failf("there is no project %s. There are: %s", c.Project, strings.Join(names, ", "))
 }
 
 func (c *searchCmd) print(a *app, hits []store.Hit) error {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
@@ -114,8 +116,13 @@ func TestSearchCommand(t *testing.T) {
 	b := newBench(t)
 	mux := http.NewServeMux()
 	next := "n"
+	var asked []string
+	mux.HandleFunc("GET /api/v1/projects", func(w http.ResponseWriter, r *http.Request) {
+		reply(w, map[string]any{"projects": []store.Project{{ID: "p1", Name: "Other"}, {ID: "p2", Name: "Web site"}}})
+	})
 	mux.HandleFunc("GET /api/v1/search", func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
+		asked = append(asked, q.Encode())
 		hit := store.Hit{Session: "s1", Title: "A title", Kind: "assistant", Snippet: []store.Segment{{Text: "the\n"}, {Text: "word", Match: true}, {Text: " \x1b[2J here"}}}
 		out := map[string]any{"hits": []store.Hit{hit}, "next": &next, "behind": 3}
 		switch {
@@ -134,6 +141,21 @@ func TestSearchCommand(t *testing.T) {
 	}
 	if code, out, _ := b.run("search", "word", "--json"); code != 0 || strings.Count(out, `"match": true`) != 3 {
 		t.Errorf("%d %q", code, out)
+	}
+	asked = nil
+	b.run("search", "none", "--kind", "run,title", "--project", "web SITE", "--tag", "a b", "--agent", "hermes", "--archived", "no", "--session", "s1")
+	b.run("search", "none", "--archived", "only", "--kind", "plan", "--kind", "said", "--project", "p1")
+	if diff := cmp.Diff([]string{
+		"agent=hermes&archived=false&kind=run%2Ctitle&limit=20&project=p2&q=none&session=s1&tag=a+b",
+		"archived=true&kind=plan%2Csaid&limit=20&project=p1&q=none",
+	}, asked); diff != "" {
+		t.Error(diff)
+	}
+	if code, _, problem := b.run("search", "none", "--project", "site"); code != 1 || !strings.Contains(problem, "no project site. There are: Other, Web site") {
+		t.Errorf("%d %q", code, problem)
+	}
+	if code, _, problem := b.run("search", "none", "--archived", "perhaps"); code != 2 || !strings.Contains(problem, "archived") {
+		t.Errorf("%d %q", code, problem)
 	}
 	if code, out, problem := b.run("search", "none"); code != 1 || out != "" || !strings.Contains(problem, "Nothing was found.") {
 		t.Errorf("%d %q %q", code, out, problem)

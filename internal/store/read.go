@@ -22,7 +22,7 @@ func (c stmtCache) get(text string) *sql.Stmt { return c[text] }
 func (c stmtCache) prepare(ctx context.Context, db *sql.DB) error {
 	for _, text := range []string{
 		lastQuery, seqQuery, sessionsFirst, sessionsNext, itemsQuery, runsOfQuery, entriesQuery, eventsQuery,
-		credentialQuery, liveEpochQuery, currentRunQuery, linesQuery,
+		credentialQuery, liveEpochQuery, currentRunQuery, linesQuery, hitQuery,
 	} {
 		stmt, err := db.PrepareContext(ctx, text)
 		if err != nil {

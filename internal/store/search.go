@@ -16,7 +16,8 @@ import (
 
 const (
 	searchDeadline = 2 * time.Second
-	queryMax       = 500 // bytes of a query that count
+	searchTime     = 200 * time.Millisecond // that a page may look for its hits
+	queryMax       = 500                    // bytes of a query that count
 	termsMax       = 16
 	snippetBefore  = 60  // characters
 	snippetLength  = 240 // characters
@@ -24,6 +25,13 @@ const (
 
 // HitTitle is the kind of a hit that is a session's title; its Item is "".
 const HitTitle = "title"
+
+// Kinds of hits that stand for several: what was said, and what was run and
+// printed.
+const (
+	HitSaid = "said"
+	HitRun  = "run"
+)
 
 // Hit is a place where what was searched for stands.
 type Hit struct {
@@ -46,31 +54,41 @@ type Segment struct {
 
 // Query asks for what was said, run and printed.
 type Query struct {
-	Text    string // words, "phrases"; the last word may be a beginning
-	Session string // only in this one; "" is all
-	Before  string // "" or the Next of the page before
-	Limit   int
+	Text     string   // words, "phrases"; the last word may be a beginning
+	Session  string   // only in this one; "" is all
+	Kinds    []string // of items, HitTitle, HitSaid, HitRun; none is all
+	Project  string   // only in sessions of this one
+	Tag      string   // only in sessions that have it
+	Agent    string   // only in sessions of this one
+	Archived *bool    // only in those that are, or are not; nil is both
+	Before   string   // "" or the Next of the page before
+	Limit    int
 }
 
 // HitsPage is a part of what was found, newest first.
 type HitsPage struct {
 	Hits   []Hit
-	Next   string // the next page, or ""
+	Next   string // the next page, or ""; there may be one after a page that is not full
 	Behind int64  // events that are not yet looked through
 }
 
-const searchQuery = `SELECT f.rowid, s.id, s.title, s.archived, e.at, e.kind = 'session.created',
-		coalesce(i.id, ''), coalesce(i.kind, ''), coalesce(i.seq, 0), coalesce(i.run, ''), coalesce(i.body, '')
-	FROM search f CROSS JOIN events e ON e.id = f.rowid
-		CROSS JOIN sessions s ON s.id = e.session AND s.deleted_at = 0 AND s.building = 0
-		LEFT JOIN items i ON i.session = e.session AND i.seq = e.seq
-	WHERE f.search MATCH ? AND f.rowid < ? AND (e.kind = 'session.created' OR i.rewound = 0)
-	ORDER BY f.rowid DESC LIMIT ?`
+const (
+	searchQuery = `SELECT f.rowid, e.session, e.kind FROM search f CROSS JOIN events e ON e.id = f.rowid
+		WHERE f.search MATCH ? AND f.rowid < ? ORDER BY f.rowid DESC`
+	hitQuery = `SELECT s.id, s.title, s.archived, e.at, coalesce(i.id, ''), coalesce(i.kind, '` + HitTitle + `'), coalesce(i.seq, 0), coalesce(i.run, ''), coalesce(i.body, '')
+		FROM events e CROSS JOIN sessions s ON s.id = e.session AND s.deleted_at = 0 AND s.building = 0
+			LEFT JOIN items i ON i.session = e.session AND i.seq = e.seq
+		WHERE e.id = ? AND (e.kind = 'session.created' OR i.rewound = 0)`
+)
 
 // Search finds items and titles, newest first. Words are whole words without
 // regard to case and accents; the last one may be the beginning of a word where
 // it has two letters or more. What cannot be a word finds nothing and is no
 // error. A Before that Search did not give out is ErrNotFound.
+//
+// Where the other conditions leave little of what has the words, the page ends
+// when its time is over, and the next one goes on there: none is left out and
+// none comes twice.
 func (s *Store) Search(ctx context.Context, query Query) (p HitsPage, err error) {
 	limit := clamp(query.Limit, 20, 100)
 	before := int64(1<<63 - 1)
@@ -87,42 +105,43 @@ func (s *Store) Search(ctx context.Context, query Query) (p HitsPage, err error)
 	ctx, cancel := context.WithTimeout(ctx, searchDeadline)
 	defer cancel()
 	err = s.view(ctx, func(q *reading) error {
-		match := matchOf(terms)
-		if query.Session != "" {
-			var sid int64
-			err := q.one("SELECT sid FROM sessions WHERE id = ?", []any{query.Session}, &sid)
-			if err != nil {
-				return err
-			}
-			match = `scope : "` + scopeOf(sid) + `" AND ` + match
+		where := newSieve(q, query)
+		match, err := where.match(matchOf(terms))
+		if err != nil || match == "" {
+			return err
 		}
-		rows, err := q.query(searchQuery, match, before, limit+1)
+		rows, err := q.query(searchQuery, match, before)
 		if err != nil {
 			return err
 		}
 		defer rows.Close()
-		var last int64
-		for rows.Next() {
-			if len(p.Hits) == limit {
+		began := time.Now()
+		last := int64(0)
+		for n := 1; rows.Next(); n++ {
+			if len(p.Hits) == limit || n%64 == 0 && time.Since(began) > s.searchTime {
 				p.Next = strconv.FormatInt(last, 10)
 				break
 			}
-			var h Hit
-			var at int64
-			var titled bool
-			var body []byte
-			if err := rows.Scan(&last, &h.Session, &h.Title, &h.Archived, &at, &titled, &h.Item, &h.Kind, &h.Seq, &h.Run, &body); err != nil {
+			var session string
+			var kind Kind
+			if err := rows.Scan(&last, &session, &kind); err != nil {
 				return err
 			}
-			text := h.Title
-			if titled {
-				h.Kind = HitTitle
-			} else {
-				text = wordsOf(Item{Kind: h.Kind, Body: json.RawMessage(body)}, q.blob)
+			ok, err := where.passes(session, kind)
+			if err != nil {
+				return err
 			}
-			h.At = fromMillis(at)
-			h.Snippet = snippet(text, terms)
-			p.Hits = append(p.Hits, h)
+			if !ok {
+				continue
+			}
+			h, err := q.hit(last, terms)
+			switch {
+			case errors.Is(err, ErrNotFound): // taken back, or in the trash
+			case err != nil:
+				return err
+			case where.kinds == nil || where.kinds[h.Kind]:
+				p.Hits = append(p.Hits, h)
+			}
 		}
 		return errors.Join(rows.Err(), rows.Close())
 	})
@@ -130,6 +149,24 @@ func (s *Store) Search(ctx context.Context, query Query) (p HitsPage, err error)
 		return HitsPage{}, fmt.Errorf("search: %w", err)
 	}
 	return p, nil
+}
+
+// hit reads what a row of the index is about, or ErrNotFound where nobody is
+// to see it.
+func (q *reading) hit(row int64, terms []term) (h Hit, err error) {
+	var at int64
+	var body []byte
+	err = q.one(hitQuery, []any{row}, &h.Session, &h.Title, &h.Archived, &at, &h.Item, &h.Kind, &h.Seq, &h.Run, &body)
+	if err != nil {
+		return h, err
+	}
+	text := h.Title
+	if h.Kind != HitTitle {
+		text = wordsOf(Item{Kind: h.Kind, Body: json.RawMessage(body)}, q.blob)
+	}
+	h.At = fromMillis(at)
+	h.Snippet = snippet(text, terms)
+	return h, nil
 }
 
 // term is one word of a query, or several that stand behind one another.

@@ -76,7 +76,7 @@ func (tx *Tx) indexSome(from, through int64) (to int64, wrote bool, err error) {
 		if row == 0 {
 			continue
 		}
-		if err := tx.index(row, e.sid, text); err != nil {
+		if err := tx.index(row, e.sid, text, row == e.sid); err != nil {
 			return e.id, false, err
 		}
 		rows++
@@ -125,18 +125,26 @@ func (tx *Tx) found(e settled) (row int64, text string, err error) {
 }
 
 // index replaces a row.
-func (tx *Tx) index(row, sid int64, text string) error {
+func (tx *Tx) index(row, sid int64, text string, title bool) error {
 	if err := tx.exec("DELETE FROM search WHERE rowid = ?", row); err != nil {
 		return fmt.Errorf("index row %d: %w", row, err)
 	}
 	if text == "" {
 		return nil
 	}
-	if err := tx.exec("INSERT INTO search (rowid, text, scope) VALUES (?, ?, ?)", row, text, scopeOf(sid)); err != nil {
+	scope := scopeOf(sid)
+	if title {
+		scope += " " + scopeTitle
+	}
+	if err := tx.exec("INSERT INTO search (rowid, text, scope) VALUES (?, ?, ?)", row, text, scope); err != nil {
 		return fmt.Errorf("index row %d: %w", row, err)
 	}
 	return nil
 }
+
+// scopeTitle is a word of those rows that are titles: a search of titles alone
+// reads no others.
+const scopeTitle = "title"
 
 func scopeOf(sid int64) string { return "s" + strconv.FormatInt(sid, 10) }
 

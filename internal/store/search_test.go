@@ -300,7 +300,7 @@ func generate(b *testing.B, s *Store, n int) {
 					fmt.Sprintf("i%d", done), id, seq[id], tx.now.UnixMilli(), string(body)); err != nil {
 					return err
 				}
-				if err := tx.index(tx.w.lastID, r.sid, text.String()); err != nil {
+				if err := tx.index(tx.w.lastID, r.sid, text.String(), false); err != nil {
 					return err
 				}
 			}

@@ -65,6 +65,8 @@ type Store struct {
 	began    time.Time    // this life
 	searched atomic.Int64 // the event up to which the search finds what was said
 
+	searchTime time.Duration // that a page of hits may look for them
+
 	closeMu sync.RWMutex // held for reading while something is begun that Close waits for
 	closed  bool
 	views   sync.WaitGroup  // reads under way
@@ -99,7 +101,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 			return nil, &NetFSError{Path: path, Type: kind}
 		}
 	}
-	s := &Store{path: path, now: o.Now, log: o.Log, fault: o.OnFault, open: newOpenItems(), ring: newRing(), stmts: stmtCache{}, canary: make(chan struct{}, 1)}
+	s := &Store{path: path, now: o.Now, log: o.Log, fault: o.OnFault, open: newOpenItems(), ring: newRing(), stmts: stmtCache{}, canary: make(chan struct{}, 1), searchTime: searchTime}
 	if err := s.start(ctx, o.BootID); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}

@@ -445,7 +445,9 @@ atBothSizes([
       await page.addInitScript(() => (globalThis.alert = () => (globalThis.ran = 1)));
       await person.begin(`say "${IMG} a lighthouse stands"\ntool t1 execute "lighthouse.sh"\ntool-output t1 "lighthouse on\\n"\ntool-done t1`);
       await person.finished();
-      await sessions(world, 'The lighthouse');
+      const [titled] = await sessions(world, 'The lighthouse');
+      await world.call('POST', '/api/v1/sessions/bulk', { ids: [titled], action: 'tag', tag: 'sea' });
+      await world.call('POST', '/api/v1/sessions/bulk', { ids: [titled], action: 'archive' });
       await until('the index has it', async () => {
         const { hits, behind } = await world.call('GET', '/api/v1/search?q=lighthouse');
         return behind === 0 && hits.some((hit) => hit.kind === 'assistant') && hits.some((hit) => hit.kind === 'title');
@@ -463,6 +465,31 @@ atBothSizes([
       assert.ok((await found.locator('mark').allTextContents()).every((text) => /lighthouse/i.test(text)));
       assert.match(page.url(), /q=lighthouse&kind=said/);
       assert.deepEqual(await person.axe(), []);
+
+      // What the menu chooses stands beside it, is in the address, and goes again by a press.
+      const narrow = async (entry) => {
+        await page.getByRole('button', { name: 'Filter', exact: true }).last().click();
+        await page.getByRole('menuitemradio', { name: entry, exact: true }).click();
+      };
+      await page.getByRole('group', { name: 'Show' }).getByRole('button', { name: 'All', exact: true }).click();
+      await narrow('sea');
+      await until('those of the tag', async () => (await found.count()) === 1 && /The lighthouse/.test(await found.textContent()));
+      await narrow('Without archived');
+      await page.getByText('Nothing found for “lighthouse”.').waitFor();
+      await page.getByRole('button', { name: 'Without this condition: sea' }).click();
+      await until('what is not archived', async () => (await found.count()) === all - 1);
+      await narrow('Only archived');
+      await until('what is archived', async () => (await found.count()) === 1);
+      await page.getByRole('button', { name: 'Filter', exact: true }).last().click();
+      assert.deepEqual(await person.axe(), []);
+      await page.keyboard.press('Escape');
+      await narrow('Script');
+      await until('the address has all of it', () => page.url().endsWith('q=lighthouse&agent=script&archived=only'));
+      await page.reload();
+      await until('it is as it was', async () => (await found.count()) === 1);
+      for (const name of ['Script', 'Only archived']) await page.getByRole('button', { name: `Without this condition: ${name}` }).click();
+      await page.getByRole('button', { name: 'Said', exact: true }).click();
+      await found.filter({ hasText: 'a lighthouse stands' }).first().waitFor();
       await person.notSideways();
       await page.reload();
       await found.filter({ hasText: 'a lighthouse stands' }).first().click();

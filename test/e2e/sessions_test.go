@@ -42,6 +42,16 @@ func TestTrashAndSearch(t *testing.T) {
 	first := w.send(s.ID, "say A hummingbird sings")
 	w.ended(s.ID, first.Run)
 	w.until("what was said is found", 20*time.Second, func() bool { return len(w.search("hummingbird").Hits) == 3 }) // message, answer, title
+	// Each condition is the host's.
+	w.must("POST", "/api/v1/sessions/bulk", map[string]any{"ids": []string{s.ID}, "action": "tag", "tag": "birds"}, nil)
+	for query, want := range map[string]int{
+		"&kind=title": 1, "&kind=said": 2, "&kind=run": 0, "&kind=user,title": 2, "&tag=birds": 3, "&tag=fish": 0,
+		"&agent=script": 3, "&agent=tour": 0, "&archived=true": 0, "&archived=false": 3, "&project=none": 0,
+	} {
+		if n := len(w.search("hummingbird" + query).Hits); n != want {
+			t.Errorf("%s: %d hits, want %d", query, n, want)
+		}
+	}
 	w.send(s.ID, "say one\nsleep 20s")
 	queued := w.send(s.ID, "say never")
 	w.must("DELETE", "/api/v1/sessions/"+s.ID, nil, nil)

@@ -1,6 +1,7 @@
 // The list as a person orders it: pages, filters, what is done to many, projects, tags, the trash, the search.
 
 const HOUR = 3_600_000;
+const KINDS = { said: ['user', 'assistant', 'thought', 'plan', 'notice'], run: ['tool', 'approval'] };
 
 export function shelfRoutes({ sessions, row, emit, changed, itemsOf, problem, newId, session, cursor, home }) {
   const trash = new Map();
@@ -61,9 +62,13 @@ export function shelfRoutes({ sessions, row, emit, changed, itemsOf, problem, ne
   function search(q) {
     const words = (q.get('q') ?? '').toLowerCase().replaceAll('"', ' ').split(/\s+/).filter(Boolean);
     if (words.length === 0) return { hits: [], next: null, behind: 0 };
-    const hits = [];
+    let hits = [];
     for (const s of sessions.values()) {
       if (q.get('session') && s.id !== q.get('session')) continue;
+      if (q.get('project') && s.project !== q.get('project')) continue;
+      if (q.get('agent') && s.agent !== q.get('agent')) continue;
+      if (q.get('tag') && !s.tags?.includes(q.get('tag'))) continue;
+      if (q.get('archived') && Boolean(s.archived) !== (q.get('archived') === 'true')) continue;
       const common = { session: s.id, title: s.title, archived: Boolean(s.archived) };
       const has = (text) => words.every((word) => text.toLowerCase().includes(word));
       if (has(s.title)) hits.push({ ...common, kind: 'title', at: s.created_at, snippet: snippet(s.title, words) });
@@ -72,6 +77,8 @@ export function shelfRoutes({ sessions, row, emit, changed, itemsOf, problem, ne
         if (has(text)) hits.push({ ...common, item: item.id, kind: item.kind, seq: item.seq, at: item.at, snippet: snippet(text, words) });
       }
     }
+    const kinds = (q.get('kind') ?? '').split(',').filter(Boolean).flatMap((kind) => KINDS[kind] ?? [kind]);
+    if (kinds.length > 0) hits = hits.filter((hit) => kinds.includes(hit.kind));
     hits.sort((a, b) => b.at.localeCompare(a.at));
     const from = Number(q.get('before')) || 0;
     const to = from + (Number(q.get('limit')) || 20);

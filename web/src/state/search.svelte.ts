@@ -2,6 +2,7 @@
 
 import { t } from '../i18n/index.svelte';
 import { explain, get, Problem } from '../lib/api';
+import { ANYTHING, askedOf, type Conditions } from '../lib/hits';
 import type { Hit } from '../lib/types';
 
 interface Found {
@@ -23,13 +24,14 @@ export class Search {
   took = $state(0);
   busy = $state(false);
   problem = $state('');
+  private narrowed: Conditions = ANYTHING;
   private asked: AbortController | null = null;
   private timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(private readonly limit: number) {}
 
-  /** Asks soon; session narrows it to one. */
-  ask(words: string, session = ''): void {
+  /** Asks soon. */
+  ask(words: string, conditions: Conditions = ANYTHING): void {
     clearTimeout(this.timer);
     this.asked?.abort();
     this.asked = null;
@@ -40,12 +42,13 @@ export class Search {
       return;
     }
     this.busy = true;
-    this.timer = setTimeout(() => void this.read(words, session, ''), PAUSE);
+    this.narrowed = conditions;
+    this.timer = setTimeout(() => void this.read(words, ''), PAUSE);
   }
 
   /** Reads the next page. */
-  async more(session = ''): Promise<void> {
-    if (this.next && !this.busy) await this.read(this.words, session, this.next);
+  async more(): Promise<void> {
+    if (this.next && !this.busy) await this.read(this.words, this.next);
   }
 
   close(): void {
@@ -53,13 +56,15 @@ export class Search {
     this.asked?.abort();
   }
 
-  private async read(words: string, session: string, before: string): Promise<void> {
+  private async read(words: string, before: string): Promise<void> {
     const asked = new AbortController();
     this.asked = asked;
     this.busy = true;
     const began = performance.now();
     try {
-      const query = new URLSearchParams({ q: words, limit: String(this.limit), ...(session && { session }), ...(before && { before }) });
+      const query = askedOf(words, this.narrowed);
+      query.set('limit', String(this.limit));
+      if (before) query.set('before', before);
       const found = await get<Found>(`/api/v1/search?${query}`, asked.signal);
       if (asked.signal.aborted) return;
       this.took = performance.now() - began;

@@ -6,6 +6,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,7 +30,8 @@ type exportInput struct {
 }
 
 type exportAllInput struct {
-	Format string `query:"format" enum:"md,jsonl,html" default:"jsonl" doc:"Of the files in the archive"`
+	Format string   `query:"format" enum:"md,jsonl,html" default:"jsonl" doc:"Of the files in the archive"`
+	IDs    []string `query:"ids" maxItems:"400" doc:"Only these, with commas between them. What is in the trash, or no more, is left out; 404 where that is all"`
 }
 
 // importInput reads its body itself: it may be longer than the memory.
@@ -70,7 +72,7 @@ func (s *Server) exportRoutes(api huma.API) {
 		return map[string]*huma.Response{"200": r}
 	}
 	one := operation("export-session", http.MethodGet, "/api/v1/sessions/{id}/export", "sessions", "A session as a file")
-	one.Description = "md is to be read and pasted, html is one file with its pictures, and jsonl is whole: its first line names the version of the format, its last says that it is complete. What is not finished is not in jsonl, and marked in the others; what was taken back is in none."
+	one.Description = "md is to be read and pasted, html is one file with its pictures, and jsonl is whole: its first line names the version of the format, its last says that it is complete. What is not finished is in jsonl as if it had been interrupted, and marked in the others; what was taken back is in jsonl alone."
 	one.Responses = content("text/markdown", "text/html", "application/x-ndjson")
 	register(s, api, one, func(ctx context.Context, in *exportInput) (*huma.StreamResponse, error) {
 		row, err := s.session(ctx, in.ID)
@@ -80,11 +82,11 @@ func (s *Server) exportRoutes(api huma.API) {
 		e := s.exporter(ctx, in.Format)
 		return s.download(e.FileName(row), e.Format.ContentType(), func(ctx context.Context, w io.Writer) error { return e.Write(ctx, w, row) }), nil
 	})
-	all := operation("export-sessions", http.MethodGet, "/api/v1/export", "sessions", "All sessions as an archive")
+	all := operation("export-sessions", http.MethodGet, "/api/v1/export", "sessions", "All sessions as an archive, or some")
 	all.Description = "A zip archive with a file for each session, archived ones too, those in the trash not."
 	all.Responses = content("application/zip")
 	register(s, api, all, func(ctx context.Context, in *exportAllInput) (*huma.StreamResponse, error) {
-		ids, err := s.cfg.Store.SessionIDs(ctx)
+		ids, err := s.exportedIDs(ctx, in.IDs)
 		if err != nil {
 			return nil, err
 		}
@@ -100,6 +102,27 @@ func (s *Server) exportRoutes(api huma.API) {
 		body[t] = &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}
 	}
 	api.OpenAPI().Paths[importPath].Post.RequestBody = &huma.RequestBody{Required: true, Content: body}
+}
+
+// exportedIDs are all sessions, or those of wanted that there are.
+func (s *Server) exportedIDs(ctx context.Context, wanted []string) (ids []string, err error) {
+	if len(wanted) == 0 {
+		return s.cfg.Store.SessionIDs(ctx)
+	}
+	for _, id := range wanted {
+		row, err := s.cfg.Store.Session(ctx, id)
+		if errors.Is(err, store.ErrNotFound) || err == nil && (row.DeletedAt != nil || row.Building) || slices.Contains(ids, id) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	if len(ids) == 0 {
+		return nil, newProblem(session.CodeNotFound, "none of these sessions exists, or they are in the trash")
+	}
+	return ids, nil
 }
 
 func (s *Server) exporter(ctx context.Context, format string) *transcript.Exporter {

@@ -22,7 +22,7 @@ func TestExport(t *testing.T) {
 	for _, tc := range []struct{ path, kind, want, end string }{
 		{"/api/v1/sessions/s1/export", "text/markdown", "an answer <b>", ".md"},
 		{"/api/v1/sessions/s1/export?format=html", "text/html", "an answer &lt;b&gt;", ".html"},
-		{"/api/v1/sessions/s1/export?format=jsonl", "application/x-ndjson", `{"end":{"items":0}}`, ".jsonl"},
+		{"/api/v1/sessions/s1/export?format=jsonl", "application/x-ndjson", `{"end":{"items":1}}`, ".jsonl"},
 		{"/api/v1/export?format=html", "application/zip", "PK", "-html.zip"},
 		{"/api/v1/export", "application/zip", "PK", "-jsonl.zip"},
 	} {
@@ -43,11 +43,34 @@ func TestExport(t *testing.T) {
 	if z, err := zip.NewReader(strings.NewReader(text), int64(len(text))); err != nil || len(z.File) != 1 {
 		t.Errorf("%v %v", z, err)
 	}
-	for path, status := range map[string]int{"/api/v1/sessions/none/export": 404, "/api/v1/sessions/s1/export?format=pdf": 422, "/api/v1/export?format=pdf": 422} {
+	h.session("s2")
+	h.session("s3")
+	if _, text := h.do("GET", "/api/v1/export?ids=s3,s1,gone,s1&format=md", ""); !holds(t, text, "-s3.md", "-s1.md") {
+		t.Error("some: not those two alone, as they were asked for")
+	}
+	if _, text := h.do("GET", "/api/v1/export", ""); !holds(t, text, "-s1.jsonl", "-s2.jsonl", "-s3.jsonl") {
+		t.Error("all: not all three")
+	}
+	for path, status := range map[string]int{"/api/v1/export?ids=gone": 404, "/api/v1/export?ids=" + strings.Repeat("s1,", 401): 422, "/api/v1/sessions/none/export": 404, "/api/v1/sessions/s1/export?format=pdf": 422, "/api/v1/export?format=pdf": 422} {
 		if res, text := h.do("GET", path, ""); res.StatusCode != status {
 			t.Errorf("%s: %d %s", path, res.StatusCode, text)
 		}
 	}
+}
+
+// holds tells whether an archive has files whose names end like these, and no others.
+func holds(t *testing.T, archive string, ends ...string) bool {
+	t.Helper()
+	z, err := zip.NewReader(strings.NewReader(archive), int64(len(archive)))
+	if err != nil {
+		t.Error(err)
+		return false
+	}
+	ok := len(z.File) == len(ends)
+	for i, f := range z.File {
+		ok = ok && strings.HasSuffix(f.Name, ends[i])
+	}
+	return ok
 }
 
 // TestExportIsCutNotShort: a file that cannot be finished must not look whole.

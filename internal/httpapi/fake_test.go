@@ -37,7 +37,7 @@ type flaky struct {
 	read   int
 }
 
-func (f *flaky) TranscriptAfter(ctx context.Context, session string, after int64) ([]store.Item, []store.Run, error) {
+func (f *flaky) TranscriptAfter(ctx context.Context, session string, after int64, all bool) ([]store.Item, []store.Run, error) {
 	if f.wait != nil {
 		return nil, nil, f.wait(ctx)
 	}
@@ -46,7 +46,7 @@ func (f *flaky) TranscriptAfter(ctx context.Context, session string, after int64
 			return nil, nil, err
 		}
 	}
-	return f.Store.TranscriptAfter(ctx, session, after)
+	return f.Store.TranscriptAfter(ctx, session, after, all)
 }
 
 func (f *flaky) failure() error {

@@ -11,6 +11,7 @@ import (
 	"mime"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -46,7 +47,7 @@ func (m *Manager) Import(ctx context.Context, r io.Reader, clientID string) (lis
 	}
 	m.importing.Lock()
 	defer m.importing.Unlock()
-	im := &importer{m: m, ctx: ctx, clientID: clientID}
+	im := newImporter(ctx, m, clientID)
 	if err := readExport(ctx, f.File, size, im); err != nil {
 		im.undo()
 		return nil, publicError(err)
@@ -174,7 +175,9 @@ type importer struct {
 	list     []Imported
 
 	// Of the session under way.
-	id    string // "" where it was there already
+	id    string            // "" where it was there already
+	made  map[string]string // sessions of the file: their new ids
+	said  map[string]string // messages: their new ids
 	runs  map[string]string
 	files map[string]store.File
 	named map[string]string // items that a run names before they come: their new ids
@@ -186,6 +189,10 @@ type importer struct {
 }
 
 var _ transcript.Visitor = (*importer)(nil)
+
+func newImporter(ctx context.Context, m *Manager, clientID string) *importer {
+	return &importer{m: m, ctx: ctx, clientID: clientID, made: map[string]string{}}
+}
 
 // Session begins one.
 func (im *importer) Session(s transcript.Session) error {
@@ -204,14 +211,19 @@ func (im *importer) Session(s transcript.Session) error {
 	if im.clientID != "" {
 		row.ClientID = fmt.Sprintf("import:%s:%d", im.clientID, len(im.list))
 	}
+	row.ForkedFrom = im.origin(s.ForkedFrom)
+	here := s.Project != nil && isFolder(s.Project.Cwd)
 	var made store.Session
 	existing := false
 	err = im.m.update(func(tx *store.Tx, _ *effects) error {
 		var err error
-		if row.Project, err = tx.ProjectOf(row.Cwd); err != nil {
+		if row.Project, err = projectIn(tx, s, here); err != nil {
 			return err
 		}
 		if made, existing, err = build(tx, row); !existing {
+			if err == nil && s.Options != nil {
+				_, err = tx.Append(made.ID, "", store.AgentOptions, store.OptionsBody{Chosen: s.Options})
+			}
 			return err
 		}
 		if made.Imported == nil || made.Imported.Session != s.ID {
@@ -227,8 +239,43 @@ func (im *importer) Session(s transcript.Session) error {
 	if existing {
 		im.id = ""
 	}
-	im.runs, im.files, im.named = map[string]string{}, map[string]store.File{}, map[string]string{}
+	im.made[s.ID] = made.ID
+	im.runs, im.files, im.named, im.said = map[string]string{}, map[string]store.File{}, map[string]string{}, map[string]string{}
 	return nil
+}
+
+// origin is where a copied session comes from, if that is in the file, too. Else
+// it is as the file has it, and may be known here.
+func (im *importer) origin(was *store.Origin) *store.Origin {
+	if was == nil {
+		return nil
+	}
+	if id := im.made[was.Session]; id != "" {
+		return &store.Origin{Session: id}
+	}
+	return was
+}
+
+// projectIn is the project of an imported session: the one that it was in, known
+// by its folder or its name, or made where its folder is here; without one, that
+// whose folder holds the session's.
+func projectIn(tx *store.Tx, s transcript.Session, here bool) (string, error) {
+	if s.Project == nil {
+		return tx.ProjectOf(s.Cwd)
+	}
+	p, err := tx.FindProject(s.Project.Cwd, s.Project.Name)
+	if errors.Is(err, store.ErrNotFound) {
+		if !here {
+			return tx.ProjectOf(s.Cwd)
+		}
+		p, err = tx.PutProject(store.Project{Name: s.Project.Name, Cwd: s.Project.Cwd, Agent: s.Project.Agent})
+	}
+	return p.ID, err
+}
+
+func isFolder(name string) bool {
+	info, err := os.Stat(name)
+	return filepath.IsAbs(name) && err == nil && info.IsDir()
 }
 
 // later does a step with others, in one transaction.
@@ -309,6 +356,9 @@ func (im *importer) Item(it transcript.Item) error {
 		id = newID("i")
 	}
 	im.item, im.was = id, it.ID
+	if it.Kind == store.ItemUser {
+		im.said[it.ID] = id
+	}
 	out := store.Item{ID: id, Kind: it.Kind, At: it.At, Run: im.runs[it.Run], Body: it.Body}
 	var err error
 	switch it.Kind {
@@ -369,6 +419,12 @@ func bare(v any) (json.RawMessage, error) {
 func (im *importer) Blob(b transcript.Blob) error {
 	session, id := im.id, im.item+strings.TrimPrefix(b.ID, im.was)
 	return im.later(len(b.Data), func(tx *store.Tx) error { return tx.ImportBlob(session, id, b.Data) })
+}
+
+// Rewound takes back what was taken back there.
+func (im *importer) Rewound(r transcript.Rewound) error {
+	session, id := im.id, im.said[r.Item]
+	return im.later(0, func(tx *store.Tx) error { return tx.Rewind(session, id) })
 }
 
 // End has the session whole.

@@ -158,10 +158,16 @@ func TestExportGoesRound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(page.Items) != 16 || len(page.Runs) != 2 {
+	if len(page.Items) != 18 || len(page.Runs) != 3 {
 		t.Errorf("%d items, %d runs", len(page.Items), len(page.Runs))
 	}
 	for _, r := range page.Runs {
+		if r.Item == page.Items[14].ID {
+			if r.Reason != store.Interrupted || r.EndedAt.IsZero() {
+				t.Errorf("what was under way: %+v", r)
+			}
+			continue
+		}
 		if r.Item != page.Items[0].ID && r.Item != page.Items[7].ID {
 			t.Errorf("run %+v answers no message", r)
 		}
@@ -176,6 +182,94 @@ func TestExportGoesRound(t *testing.T) {
 	}
 	if text, err := b.handoverOf(list[0].Session.ID); err != nil || !strings.Contains(text, "User: do <it>") {
 		t.Errorf("the next agent is told %q, %v", text, err)
+	}
+}
+
+// What was taken back, the project, what was chosen of the agent's options and
+// where a copy comes from go round, too: a reader finds the same there.
+func TestExportGoesRoundWithAllThatAReaderSees(t *testing.T) {
+	a, b := shop(t), shop(t)
+	id, folder := talk(t, a), t.TempDir()
+	update := func(fn func(tx *store.Tx) error) {
+		t.Helper()
+		if err := a.Store.Update(store.Durable, fn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	update(func(tx *store.Tx) error {
+		p, err := tx.PutProject(store.Project{Name: "Their project", Cwd: folder, Agent: "a"})
+		if err != nil {
+			return err
+		}
+		return errors.Join(tx.SetTraits(id, store.Traits{Project: &p.ID}), tx.Rewind(id, "u1"), appendNotice(tx, id, "", "info", "rewound", "Taken back.", ""))
+	})
+	update(func(tx *store.Tx) error {
+		_, err := tx.Append(id, "", store.AgentOptions, store.OptionsBody{
+			Modes:  json.RawMessage(`{"availableModes":[]}`),
+			Chosen: &store.Chosen{Mode: "plan", Model: "big", Config: map[string]json.RawMessage{"x": json.RawMessage("true")}},
+		})
+		if err == nil {
+			_, err = tx.Append(id, "", store.MessageUser, store.MessageBody{Item: "u9", Text: "again"})
+		}
+		return err
+	})
+	made, _, err := a.Fork(t.Context(), id, Fork{Item: "u9"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := exported(t, a, id) + exported(t, a, made.ID)
+	if n := strings.Count(first, `"holdfast":2`); n != 1 {
+		t.Errorf("%d sessions need the newer reader, want the one in which something was taken back", n)
+	}
+	list, err := b.Import(t.Context(), strings.NewReader(first), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, copied := list[0].Session, list[1].Session
+	hide := regexp.MustCompile(`"forked_from":{"session":"[^"]*"(,"item":"[^"]*")?}`)
+	for was, is := range map[string]string{id: whole.ID, made.ID: copied.ID} {
+		was, is = renamed(hide.ReplaceAllString(exported(t, a, was), "-")), renamed(hide.ReplaceAllString(exported(t, b, is), "-"))
+		if diff := cmp.Diff(strings.Split(was, "\n"), strings.Split(is, "\n")); diff != "" {
+			t.Errorf("not the same after the way round:\n%.4000s", diff)
+		}
+	}
+	if copied.ForkedFrom == nil || copied.ForkedFrom.Session != whole.ID {
+		t.Errorf("the copy comes from %+v, not from %s", copied.ForkedFrom, whole.ID)
+	}
+	projects, err := b.Store.Projects(t.Context())
+	if err != nil || len(projects) != 1 || projects[0].Name != "Their project" || whole.Project != projects[0].ID {
+		t.Errorf("%+v, %q, %v", projects, whole.Project, err)
+	}
+	// What the page shows: what is left, and behind the notice's event what was taken back.
+	page, err := b.Store.Items(t.Context(), whole.ID, 0, 0)
+	if err != nil || len(page.Items) != 9 {
+		t.Fatalf("%d items, %v", len(page.Items), err)
+	}
+	events, _, err := b.Store.Events(t.Context(), whole.ID, page.Items[7].Seq-2, 1)
+	if err != nil || events[0].Kind != store.Rewound {
+		t.Errorf("before the notice stands %+v, %v", events, err)
+	}
+	row, err := b.Store.Session(t.Context(), whole.ID)
+	if err != nil || !strings.Contains(string(row.Options), `"mode":"plan"`) || strings.Contains(string(row.Options), "availableModes") {
+		t.Errorf("options %s, %v", row.Options, err)
+	}
+	found, err := b.Store.Verify(t.Context(), nil)
+	if err != nil || len(found) > 0 {
+		t.Errorf("verify: %v %v", found, err)
+	}
+
+	// Where neither the folder nor the name is known, no project is made up.
+	c := shop(t)
+	if list, err = c.Import(t.Context(), strings.NewReader(strings.ReplaceAll(first, folder, "/nowhere/here")), ""); err != nil || list[0].Session.Project != "" {
+		t.Errorf("%+v %v", list, err)
+	}
+	// By its name it is known again.
+	mine, err := c.PutProject(t.Context(), "", 0, ProjectChange{Cwd: new(t.TempDir()), Name: new("their PROJECT")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list, err = c.Import(t.Context(), strings.NewReader(first), ""); err != nil || list[0].Session.Project != mine.ID {
+		t.Errorf("%+v %v", list, err)
 	}
 }
 
@@ -220,7 +314,7 @@ func TestImportIsAllOrNothing(t *testing.T) {
 	if _, err := b.Import(ctx, strings.NewReader(text), "c"); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
-	im := &importer{m: b, ctx: ctx}
+	im := newImporter(ctx, b, "")
 	if err := transcript.Read(strings.NewReader(text), im); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled in the middle: %v", err)
 	}

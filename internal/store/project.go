@@ -90,6 +90,13 @@ func (tx *Tx) DeleteProject(id string) error {
 	return tx.tell(ProjectDeleted, map[string]string{"id": id})
 }
 
+// FindProject returns the project of that folder, or else the first of that
+// name, or ErrNotFound.
+func (tx *Tx) FindProject(cwd, name string) (Project, error) {
+	return one1(queryTx(tx, scanProject, "SELECT "+projectColumns+` FROM projects WHERE cwd = ?1 OR name = ?2 COLLATE NOCASE
+		ORDER BY cwd = ?1 DESC, created_at LIMIT 1`, cwd, name))
+}
+
 // ProjectOf returns the project whose folder holds cwd, the innermost one, or "".
 func (tx *Tx) ProjectOf(cwd string) (string, error) {
 	list, err := queryTx(tx, scanProject, "SELECT "+projectColumns+" FROM projects ORDER BY length(cwd) DESC")

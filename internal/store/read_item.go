@@ -78,7 +78,7 @@ func (s *Store) Items(ctx context.Context, session string, before int64, limit i
 // Nothing tells an end but an empty list.
 func (s *Store) ItemsAfter(ctx context.Context, session string, after, through int64) (list []Item, err error) {
 	err = s.view(ctx, func(q *reading) error {
-		list, err = q.itemsAfter(session, after, through, " AND open = 0")
+		list, err = q.itemsAfter(session, after, through, shownItems+" AND open = 0")
 		return err
 	})
 	if err != nil {
@@ -113,9 +113,10 @@ func (s *Store) Answers(ctx context.Context, session string) (first map[string]i
 }
 
 // TranscriptAfter is ItemsAfter with the items that are open, as they are now,
-// and with the runs that the items belong to. It is ErrNotFound where there is
-// no session, or it is in the trash.
-func (s *Store) TranscriptAfter(ctx context.Context, session string, after int64) (list []Item, runs []Run, err error) {
+// with those that were taken back where all is set, and with the runs that the
+// items belong to. It is ErrNotFound where there is no session, or it is in the
+// trash.
+func (s *Store) TranscriptAfter(ctx context.Context, session string, after int64, all bool) (list []Item, runs []Run, err error) {
 	err = s.view(ctx, func(q *reading) error {
 		if _, err := q.seq(session); err != nil {
 			return err
@@ -124,7 +125,11 @@ func (s *Store) TranscriptAfter(ctx context.Context, session string, after int64
 		if err != nil {
 			return err
 		}
-		if list, err = q.itemsAfter(session, after, 1<<63-1, ""); err != nil {
+		which := shownItems
+		if all {
+			which = ""
+		}
+		if list, err = q.itemsAfter(session, after, 1<<63-1, which); err != nil {
 			return err
 		}
 		for i := range list {
@@ -141,9 +146,33 @@ func (s *Store) TranscriptAfter(ctx context.Context, session string, after int64
 	return list, runs, nil
 }
 
+// shownItems are those that were not taken back.
+const shownItems = " AND rewound = 0"
+
+// Taken is where something was taken back: the message Item and what came after
+// it, before the event Seq.
+type Taken struct {
+	Seq  int64
+	Item string
+}
+
+// Rewinds lists what was taken back in a session, in order.
+func (s *Store) Rewinds(ctx context.Context, session string) (list []Taken, err error) {
+	err = s.view(ctx, func(q *reading) error {
+		list, err = queryRead(q, func(r scanner) (t Taken, err error) { return t, r.Scan(&t.Seq, &t.Item) },
+			`SELECT seq, body ->> '$.item' FROM events
+			WHERE sid = (SELECT sid FROM sessions WHERE id = ?) AND kind = 'transcript.rewound' ORDER BY seq`, session)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read what was taken back in session %s: %w", session, err)
+	}
+	return list, nil
+}
+
 func (q *reading) itemsAfter(session string, after, through int64, which string) (list []Item, err error) {
 	rows, err := q.query("SELECT "+itemColumns+` FROM items
-		WHERE session = ? AND seq > ? AND seq <= ? AND rewound = 0`+which+` ORDER BY seq LIMIT 200`, session, after, through)
+		WHERE session = ? AND seq > ? AND seq <= ?`+which+` ORDER BY seq LIMIT 200`, session, after, through)
 	if err != nil {
 		return nil, err
 	}

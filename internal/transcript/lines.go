@@ -16,8 +16,13 @@ import (
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
-// Version is that of the lines which are written; others are not read.
-const Version = 1
+// Version is the newest of the lines that are written and read. A file says the
+// lowest one that reads it as it is: in 2 something may have been taken back,
+// which who knows only 1 would show.
+const (
+	Version      = 2
+	versionPlain = 1
+)
 
 // line is one line of a file: exactly one of its fields is set, and the
 // session's is the first of a session's lines, the end's the last. A run stands
@@ -29,6 +34,7 @@ type line struct {
 	File    *File    `json:"file,omitempty"`
 	Item    *Item    `json:"item,omitempty"`
 	Blob    *Blob    `json:"blob,omitempty"`
+	Rewound *Rewound `json:"rewound,omitempty"`
 	End     *End     `json:"end,omitempty"`
 }
 
@@ -44,6 +50,23 @@ type Session struct {
 	Pinned    bool      `json:"pinned,omitempty"`
 	Archived  bool      `json:"archived,omitempty"`
 	Tags      []string  `json:"tags,omitempty"`
+
+	Project    *Project      `json:"project,omitempty"`
+	ForkedFrom *store.Origin `json:"forked_from,omitempty"` // its ids are those of the host that wrote the file
+	Options    *store.Chosen `json:"options,omitempty"`     // what a person chose of the agent's
+}
+
+// Project is the one that a session was in.
+type Project struct {
+	Name  string `json:"name"`
+	Cwd   string `json:"cwd"`
+	Agent string `json:"agent,omitempty"`
+}
+
+// Rewound says that the message Item, and what stands between it and here, was
+// taken back.
+type Rewound struct {
+	Item string `json:"item"`
 }
 
 // Run is how a run of the agent ended.
@@ -87,24 +110,74 @@ type End struct {
 	Items int `json:"items"`
 }
 
-// linesWriter writes what is finished: what an agent is at work on, or waits
-// for, is not in it, as in a fork.
+// linesWriter writes all that there is. What an agent is at work on, or waits
+// for, is in it as if it had been interrupted there, which for the file it was.
 type linesWriter struct {
-	w     *bufio.Writer
-	src   Source
-	items int
-	runs  map[string]bool // whose lines are written
-	files map[string]bool
+	w       *bufio.Writer
+	src     Source
+	last    time.Time // of the session's activity
+	project *Project
+	rewinds []store.Taken // whose lines are not written yet
+	plain   bool          // nothing was taken back
+	items   int
+	runs    map[string]bool // whose lines are written
+	files   map[string]bool
+}
+
+func newLinesWriter(ctx context.Context, w *bufio.Writer, src Source, s store.Session) (*linesWriter, error) {
+	l := &linesWriter{w: w, src: src, last: s.LastAt.UTC(), runs: map[string]bool{}, files: map[string]bool{}}
+	var err error
+	if l.rewinds, err = src.Rewinds(ctx, s.ID); err != nil {
+		return nil, err
+	}
+	l.plain = len(l.rewinds) == 0
+	if s.Project == "" {
+		return l, nil
+	}
+	list, err := src.Projects(ctx)
+	for _, p := range list {
+		if p.ID == s.Project {
+			l.project = &Project{Name: p.Name, Cwd: p.Cwd, Agent: p.Agent}
+		}
+	}
+	return l, err
 }
 
 func (l *linesWriter) begin(s store.Session) error {
-	return l.line(line{Session: &Session{
+	out := &Session{
 		Holdfast: Version, ID: s.ID, Title: s.Title, TitleSet: s.TitleSet, Agent: s.Agent, Cwd: s.Cwd, CreatedAt: began(s),
-		Pinned: s.Pinned, Archived: s.Archived, Tags: s.Tags,
-	}})
+		Pinned: s.Pinned, Archived: s.Archived, Tags: s.Tags, Project: l.project, ForkedFrom: s.ForkedFrom,
+	}
+	if l.plain {
+		out.Holdfast = versionPlain
+	}
+	if len(s.Options) > 0 {
+		var b store.OptionsBody
+		if err := json.Unmarshal(s.Options, &b); err != nil {
+			return fmt.Errorf("read options: %w", err)
+		}
+		out.Options = b.Chosen
+	}
+	return l.line(line{Session: out})
 }
 
-func (l *linesWriter) end() error { return l.line(line{End: &End{Items: l.items}}) }
+func (l *linesWriter) end() error {
+	if err := l.rewound(1<<63 - 1); err != nil {
+		return err
+	}
+	return l.line(line{End: &End{Items: l.items}})
+}
+
+// rewound writes what was taken back before an item.
+func (l *linesWriter) rewound(before int64) error {
+	for len(l.rewinds) > 0 && l.rewinds[0].Seq < before {
+		if err := l.line(line{Rewound: &Rewound{Item: l.rewinds[0].Item}}); err != nil {
+			return err
+		}
+		l.rewinds = l.rewinds[1:]
+	}
+	return nil
+}
 
 func (l *linesWriter) line(v line) error {
 	enc := json.NewEncoder(l.w)
@@ -113,11 +186,17 @@ func (l *linesWriter) line(v line) error {
 }
 
 func (l *linesWriter) item(ctx context.Context, it store.Item, run store.Run) error {
+	if err := l.rewound(it.Seq); err != nil {
+		return err
+	}
 	if it.Open || pending(it) {
-		return nil
+		var err error
+		if it.Body, err = l.cutOff(it); err != nil {
+			return err
+		}
 	}
 	out := Item{ID: it.ID, Kind: it.Kind, At: it.At.UTC(), Body: it.Body}
-	if run.State == store.RunStateEnded {
+	if run.State == store.RunStateEnded || run.State == store.RunStateCurrent {
 		out.Run = run.ID
 		if err := l.run(run); err != nil {
 			return err
@@ -147,10 +226,38 @@ func (l *linesWriter) run(r store.Run) error {
 		return nil
 	}
 	l.runs[r.ID] = true
+	if r.State == store.RunStateCurrent {
+		r.Reason, r.Detail, r.EndedAt = store.Interrupted, "It was under way when the session was exported.", l.last
+	}
 	return l.line(line{Run: &Run{
 		ID: r.ID, Item: r.Item, Reason: r.Reason, Detail: r.Detail,
 		QueuedAt: timePtr(r.QueuedAt), StartedAt: timePtr(r.StartedAt), EndedAt: timePtr(r.EndedAt),
 	}})
+}
+
+// cutOff is the body of what is not finished, as an interruption leaves it.
+func (l *linesWriter) cutOff(it store.Item) (json.RawMessage, error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(it.Body, &fields); err != nil {
+		return nil, err
+	}
+	set := func(name string, value any) (err error) {
+		fields[name], err = encode(value)
+		return err
+	}
+	var err error
+	switch it.Kind {
+	case store.ItemTool:
+		err = errors.Join(set("status", "cancelled"), set("ended_at", l.last))
+	case store.ItemThought:
+		err = set("ended_at", l.last)
+	case store.ItemApproval:
+		err = errors.Join(set("state", store.ApprovalCancelled), set("reason", "The session was exported before it was answered."), set("answered_at", l.last))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return encode(fields)
 }
 
 func timePtr(t time.Time) *time.Time {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
@@ -26,6 +27,8 @@ type Visitor interface {
 	Item(Item) error
 	// Blob's id begins with that of its item, which came last, and a hyphen.
 	Blob(Blob) error
+	// Rewound's item is a message that came and was not taken back before.
+	Rewound(Rewound) error
 	End() error
 }
 
@@ -99,6 +102,7 @@ type reader struct {
 	files    map[string]bool
 	blobs    map[string]bool // of the last item
 	last     string          // item
+	messages []string        // that were not taken back
 }
 
 func (f *reader) wrong(format string, args ...any) error {
@@ -114,16 +118,16 @@ func (f *reader) take(text []byte) error {
 		return f.wrong("it cannot be read: %v", err)
 	}
 	kinds := 0
-	for _, set := range []bool{l.Session != nil, l.Run != nil, l.File != nil, l.Item != nil, l.Blob != nil, l.End != nil} {
+	for _, set := range []bool{l.Session != nil, l.Run != nil, l.File != nil, l.Item != nil, l.Blob != nil, l.Rewound != nil, l.End != nil} {
 		if set {
 			kinds++
 		}
 	}
 	switch {
 	case l.Session == nil && f.sessions == 0:
-		return f.wrong(`it is not the first line of an export of Holdfast, which begins with {"session":{"holdfast":%d`, Version)
+		return f.wrong(`it is not the first line of an export of Holdfast, which begins with {"session":{"holdfast":%d`, versionPlain)
 	case kinds != 1:
-		return f.wrong("it is none of session, run, file, item, blob and end")
+		return f.wrong("it is none of session, run, file, item, blob, rewound and end")
 	case (l.Session == nil) != f.open:
 		if f.open {
 			return f.wrong("a session begins before the one before it has ended")
@@ -141,21 +145,29 @@ func (f *reader) take(text []byte) error {
 		return f.item(l.Item)
 	case l.Blob != nil:
 		return f.blob(l.Blob)
+	case l.Rewound != nil:
+		return f.rewound(l.Rewound)
 	}
 	return f.end(l.End)
 }
 
 func (f *reader) session(s *Session) error {
 	switch {
-	case s.Holdfast != Version:
-		return f.wrong("it is of version %d of the format; this Holdfast reads version %d. A newer Holdfast may read it.", s.Holdfast, Version)
+	case s.Holdfast < versionPlain || s.Holdfast > Version:
+		return f.wrong("it is of version %d of the format; this Holdfast reads up to version %d. A newer Holdfast may read it.", s.Holdfast, Version)
 	case s.ID == "" || s.Agent == "" || s.CreatedAt.IsZero():
 		return f.wrong("a session has an id, an agent and the time at which it was made")
 	case len(s.ID) > 200 || len(s.Agent) > 200 || len(s.Cwd) > 4096 || len(s.Title) > 4000:
 		return f.wrong("the session's id, agent, folder or title is too long")
+	case s.Project != nil && (s.Project.Cwd == "" || len(s.Project.Cwd) > 4096 || len(s.Project.Name) > 200 || len(s.Project.Agent) > 200):
+		return f.wrong("the session's project has no folder, or one of its names is too long")
+	case s.ForkedFrom != nil && (s.ForkedFrom.Session == "" || len(s.ForkedFrom.Session) > 200 || len(s.ForkedFrom.Item) > 200):
+		return f.wrong("the session has a beginning from another one that has no id")
+	case !plainOptions(s.Options):
+		return f.wrong("the options that were chosen are not texts and switches")
 	}
 	f.sessions++
-	f.open, f.items, f.last = true, 0, ""
+	f.open, f.items, f.last, f.messages = true, 0, "", nil
 	f.runs, f.files, f.blobs = map[string]bool{}, map[string]bool{}, map[string]bool{}
 	if f.v == nil {
 		return nil
@@ -219,6 +231,9 @@ func (f *reader) item(it *Item) error {
 			}
 		}
 	}
+	if it.Kind == store.ItemUser {
+		f.messages = append(f.messages, it.ID)
+	}
 	f.items++
 	f.last = it.ID
 	clear(f.blobs)
@@ -240,6 +255,31 @@ func (f *reader) blob(b *Blob) error {
 		return nil
 	}
 	return f.v.Blob(*b)
+}
+
+func (f *reader) rewound(r *Rewound) error {
+	at := slices.Index(f.messages, r.Item)
+	if at < 0 {
+		return f.wrong("what was taken back is no message before it, or was taken back already")
+	}
+	f.messages, f.last = f.messages[:at], ""
+	if f.v == nil {
+		return nil
+	}
+	return f.v.Rewound(*r)
+}
+
+// plainOptions tells whether what was chosen is as a person chooses it.
+func plainOptions(c *store.Chosen) bool {
+	if c == nil {
+		return true
+	}
+	ok := len(c.Config) <= 100 && len(c.Mode) <= 200 && len(c.Model) <= 200
+	for id, value := range c.Config {
+		text := string(value)
+		ok = ok && len(id) <= 200 && len(value) <= 1000 && (strings.HasPrefix(text, `"`) || text == "true" || text == "false")
+	}
+	return ok
 }
 
 func (f *reader) end(e *End) error {

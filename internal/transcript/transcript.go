@@ -46,7 +46,9 @@ func (f Format) ContentType() string {
 // Source is where sessions are read. *store.Store implements it.
 type Source interface {
 	Session(ctx context.Context, id string) (store.Session, error)
-	TranscriptAfter(ctx context.Context, session string, after int64) ([]store.Item, []store.Run, error)
+	TranscriptAfter(ctx context.Context, session string, after int64, all bool) ([]store.Item, []store.Run, error)
+	Rewinds(ctx context.Context, session string) ([]store.Taken, error)
+	Projects(ctx context.Context) ([]store.Project, error)
 	Attachment(ctx context.Context, id string) (store.Attachment, error)
 	Blob(ctx context.Context, id string) ([]byte, error)
 }
@@ -70,7 +72,7 @@ type writer interface {
 	end() error
 }
 
-func (e *Exporter) writer(w *bufio.Writer) (writer, error) {
+func (e *Exporter) writer(ctx context.Context, w *bufio.Writer, s store.Session) (writer, error) {
 	name := e.AgentName
 	if name == nil {
 		name = func(id string) string { return id }
@@ -81,7 +83,7 @@ func (e *Exporter) writer(w *bufio.Writer) (writer, error) {
 	case HTML:
 		return &htmlWriter{w: w, src: e.Source, agent: name}, nil
 	case Lines:
-		return &linesWriter{w: w, src: e.Source, runs: map[string]bool{}, files: map[string]bool{}}, nil
+		return newLinesWriter(ctx, w, e.Source, s)
 	}
 	return nil, fmt.Errorf("there is no format %q", e.Format)
 }
@@ -90,7 +92,7 @@ func (e *Exporter) writer(w *bufio.Writer) (writer, error) {
 // is gone, also when it goes in the middle: then what was written is not whole.
 func (e *Exporter) Write(ctx context.Context, w io.Writer, s store.Session) error {
 	buf := bufio.NewWriterSize(w, 32<<10)
-	out, err := e.writer(buf)
+	out, err := e.writer(ctx, buf, s)
 	if err != nil {
 		return err
 	}
@@ -98,7 +100,7 @@ func (e *Exporter) Write(ctx context.Context, w io.Writer, s store.Session) erro
 		return err
 	}
 	for after := int64(0); ; {
-		items, list, err := e.Source.TranscriptAfter(ctx, s.ID, after)
+		items, list, err := e.Source.TranscriptAfter(ctx, s.ID, after, e.Format == Lines)
 		if err != nil {
 			return err
 		}

@@ -257,6 +257,7 @@ func TestGoneInTheMiddle(t *testing.T) {
 func TestReadSaysWhereItIsWrong(t *testing.T) {
 	const session = `{"session":{"holdfast":1,"id":"s","title":"t","agent":"a","cwd":"/","created_at":"2026-01-02T03:04:05Z"}}` + "\n"
 	const item = `{"item":{"id":"i","kind":"notice","at":"2026-01-02T03:04:05Z","body":{}}}` + "\n"
+	const message = `{"item":{"id":"u","kind":"user","at":"2026-01-02T03:04:05Z","body":{"text":"x"}}}` + "\n"
 	const end = `{"end":{"items":1}}` + "\n"
 	for _, tt := range []struct{ name, text, want string }{
 		{"whole", session + item + end, ""},
@@ -266,7 +267,14 @@ func TestReadSaysWhereItIsWrong(t *testing.T) {
 		{"blank", "\n\n", "the file is empty"},
 		{"Markdown", "# Title\n", "line 1: it is not the first line of an export"},
 		{"other JSON", "{}\n", "line 1: it is not the first line of an export"},
-		{"newer", strings.Replace(session, `"holdfast":1`, `"holdfast":2`, 1), "line 1: it is of version 2"},
+		{"newer", strings.Replace(session, `"holdfast":1`, `"holdfast":3`, 1), "line 1: it is of version 3"},
+		{"of no version", strings.Replace(session, `"holdfast":1`, `"holdfast":0`, 1), "line 1: it is of version 0"},
+		{"taken back", session + message + `{"rewound":{"item":"u"}}` + "\n" + end, ""},
+		{"what was not said taken back", session + item + `{"rewound":{"item":"i"}}`, "line 3: what was taken back is no message"},
+		{"twice taken back", session + message + `{"rewound":{"item":"u"}}` + "\n" + `{"rewound":{"item":"u"}}`, "line 4: what was taken back is no message"},
+		{"project", strings.Replace(session, `"cwd"`, `"project":{"name":"p"},"cwd"`, 1), "line 1: the session's project"},
+		{"origin", strings.Replace(session, `"cwd"`, `"forked_from":{},"cwd"`, 1), "line 1: the session has a beginning"},
+		{"option", strings.Replace(session, `"cwd"`, `"options":{"config":{"a":{}}},"cwd"`, 1), "line 1: the options"},
 		{"cut off", session + item, "line 2: the file ends here, in the middle"},
 		{"cut in a line", session + item[:20], "line 2: it cannot be read"},
 		{"one lost", session + end, "line 2: the session should have 1 items, and the file has 0"},

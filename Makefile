@@ -109,7 +109,7 @@ image: release
 # The figures of docs/performance.md; printed, never asserted.
 bench:
 	$(GO) run ./test/bench $(BENCH)
-	$(GO) test -run '^$$' -bench . ./internal/store ./internal/session
+	$(GO) test -run '^$$' -bench . -timeout 90m ./internal/store ./internal/session
 
 web: web/node_modules
 	cd web && npm run build

@@ -528,6 +528,61 @@ atBothSizes([
     { once: true },
   ],
   [
+    'several sessions are one archive, which comes in again; how far it is and what is wrong is said',
+    async ({ world, visitor, size }) => {
+      const person = await visitor();
+      const { page } = person;
+      person.expect(/status of 400/);
+      page.on('filechooser', () => {});
+      await sessions(world, 'first', 'second', 'third');
+      await page.goto(world.base);
+      await page.getByRole('button', { name: 'Select sessions' }).click();
+      for (const name of ['first', 'third']) await page.locator('.list').getByRole('checkbox', { name: new RegExp(`^${name}`) }).click();
+      await page.getByRole('group', { name: 'Selected sessions' }).getByRole('button', { name: 'Export…' }).click();
+      assert.deepEqual(await person.axe(), []);
+      const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('menuitem', { name: 'Lines of JSON, to import again' }).click()]);
+      assert.match(file.suggestedFilename(), /^holdfast-.*-jsonl\.zip$/);
+      const path = join(world.dir, 'some.zip');
+      await file.saveAs(path);
+      await page.locator('.bulk').waitFor({ state: 'detached' });
+
+      // On the phone the settings have it, at a desk the list itself, too.
+      const button = size.phone ? 'Choose a file' : 'Import sessions from a file';
+      if (size.phone) await page.goto(`${world.base}/settings`);
+      const choose = async (name, files) => {
+        const [chooser] = await Promise.all([page.waitForEvent('filechooser'), page.getByRole('button', { name, exact: true }).click()]);
+        await chooser.setFiles(files);
+      };
+      const dialog = page.getByRole('dialog', { name: 'Import sessions' });
+      await choose(button, { name: 'bad.jsonl', mimeType: 'application/octet-stream', buffer: Buffer.from(`${IMG}\n`) });
+      await dialog.getByRole('alert').getByText('line 1', { exact: false }).waitFor();
+      assert.deepEqual(await person.axe(), []);
+      await person.notSideways();
+
+      // While it is on its way it can be left alone, and called off.
+      let go = [];
+      await page.route('**/api/v1/import?*', async (route) => {
+        await new Promise((done) => go.push(done));
+        await route.continue().catch(() => {});
+      });
+      await choose('Another file', path);
+      await dialog.getByRole('progressbar').waitFor();
+      assert.deepEqual(await person.axe(), []);
+      await dialog.getByRole('button', { name: 'Cancel the import' }).click();
+      await dialog.waitFor({ state: 'detached' });
+      await choose(button, path);
+      await dialog.getByRole('button', { name: 'Go on with other things' }).click();
+      await dialog.waitFor({ state: 'detached' });
+      await page.getByRole('button', { name: size.phone ? 'Show' : button, exact: true }).click();
+      await dialog.getByRole('progressbar').waitFor();
+      await until('both are held', () => go.length === 2);
+      for (const each of go) each();
+      await toast(page, 'Imported 2 sessions.').waitFor();
+      await dialog.waitFor({ state: 'detached' });
+      assert.deepEqual((await list(world)).map((row) => row.title).sort(), ['first', 'first', 'second', 'third', 'third'], 'what was called off did not come');
+    },
+  ],
+  [
     'the keys of the list go through it, and Alt with the arrows through the sessions',
     async ({ world, visitor }) => {
       const ids = await sessions(world, ...Array.from({ length: 40 }, (_, i) => `session ${i}`));

@@ -383,8 +383,26 @@ export const de: Words = {
     movedOut: (what) => `${what} aus dem Projekt genommen.`,
     failed: (n, of) => (of === 1 ? 'Die Sitzung wurde nicht geändert' : `${n} von ${of} Sitzungen wurden nicht geändert`),
     imported: (n) => `${times(n, { one: 'Sitzung', other: 'Sitzungen' })} importiert.`,
-    importFailed: 'Die Datei wurde nicht importiert',
     duplicateFailed: 'Die Sitzung wurde nicht dupliziert',
+  },
+
+  transfer: {
+    head: 'Sitzungen als Dateien',
+    exportAll: 'Alle Sitzungen exportieren',
+    exportWhy: 'Ein Archiv mit einer Datei je Sitzung. Nur JSON-Zeilen lassen sich wieder importieren.',
+    exportAs: (format) => `Alle als ${format} exportieren`,
+    exportSome: (n) => `${times(n, { one: 'Sitzung', other: 'Sitzungen' })} exportieren`,
+    short: { md: 'Markdown', html: 'HTML', jsonl: 'JSON-Zeilen' },
+    import: 'Sitzungen importieren',
+    importWhy: 'Aus einem Export als JSON-Zeilen oder einem Archiv davon. Alle seine Sitzungen kommen oder keine; sie treten zu denen, die schon hier sind.',
+    choose: 'Datei wählen',
+    other: 'Andere Datei',
+    show: 'Zeigen',
+    progress: 'An den Host gesendet',
+    sending: (percent) => `${percent} % gesendet.`,
+    reading: 'Der Host hat die Datei und liest sie. In der Liste steht nichts, bevor alles gelesen ist.',
+    cancel: 'Import abbrechen',
+    background: 'Anderes weitermachen',
   },
 
   project: {

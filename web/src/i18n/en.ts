@@ -404,8 +404,27 @@ export const en = {
     movedOut: (what: string) => `Took ${what} out of its project.`,
     failed: (n: number, of: number) => (of === 1 ? 'The session was not changed' : `${n} of ${of} sessions were not changed`),
     imported: (n: number) => `Imported ${times(n, { one: 'session', other: 'sessions' })}.`,
-    importFailed: 'The file was not imported',
     duplicateFailed: 'The session was not duplicated',
+  },
+
+  /** Sessions as files. */
+  transfer: {
+    head: 'Sessions as files',
+    exportAll: 'Export all sessions',
+    exportWhy: 'An archive with a file for each. Only lines of JSON can be imported again.',
+    exportAs: (format: string) => `Export all as ${format}`,
+    exportSome: (n: number) => `Export ${times(n, { one: 'session', other: 'sessions' })}`,
+    short: { md: 'Markdown', html: 'HTML', jsonl: 'Lines of JSON' },
+    import: 'Import sessions',
+    importWhy: 'From an export as lines of JSON, or an archive of them. All of its sessions come, or none; they are added to those that are here.',
+    choose: 'Choose a file',
+    other: 'Another file',
+    show: 'Show',
+    progress: 'Sent to the host',
+    sending: (percent: number) => `${percent} % sent.`,
+    reading: 'The host has the file and reads it. Nothing is in the list before all of it is.',
+    cancel: 'Cancel the import',
+    background: 'Go on with other things',
   },
 
   /** Projects and tags. */

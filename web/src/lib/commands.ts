@@ -3,7 +3,7 @@
 import { t } from '../i18n/index.svelte';
 import type { App } from '../state/app.svelte';
 import type { IconName } from './icons';
-import { download, importFile } from './transfer';
+import { download } from './transfer';
 
 export interface Command {
   id: string;
@@ -38,7 +38,7 @@ export function commandsOf(app: App): Command[] {
     { id: 'archived', name: words.showArchived, icon: 'box', run: () => (shelf.show({ kind: 'archived' }), app.go('/')) },
     { id: 'trash', name: words.showTrash, icon: 'trash', run: () => (shelf.show({ kind: 'trash' }), app.go('/')) },
     { id: 'export', name: words.export, icon: 'save', run: () => download('/api/v1/export?format=jsonl') },
-    { id: 'import', name: words.import, icon: 'up', run: () => importFile((file) => void shelf.import(file)) },
+    { id: 'import', name: words.import, icon: 'up', run: () => shelf.importing.choose() },
     { id: 'host', name: t.frame.host, icon: 'pulse', run: () => app.go('/host') },
     { id: 'settings', name: t.frame.settings, icon: 'sliders', run: () => app.go('/settings') },
     { id: 'keys', name: t.keys.title, icon: 'key', key: '?', run: () => (app.keys = true) },

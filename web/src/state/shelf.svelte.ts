@@ -3,13 +3,13 @@
 
 import { SvelteSet } from 'svelte/reactivity';
 import { t } from '../i18n/index.svelte';
-import { explain, get, newId, noAnswer, post, Problem, problemOf, request } from '../lib/api';
-import { base } from '../lib/base';
+import { explain, get, newId, post, Problem, request } from '../lib/api';
 import { filterKey, filterQuery, fits, groupRows, holdPlaces, rangeOf, startOfDay, type Filter, type Group } from '../lib/groups';
 import type { IconName } from '../lib/icons';
 import { withProject } from '../lib/projects';
 import type { LogEvent, Project, SessionRow, TagCount } from '../lib/types';
 import type { App } from './app.svelte';
+import { Importing } from './importing.svelte';
 
 const FIRST_PAGE = 100;
 const PAGE = 500;
@@ -71,7 +71,11 @@ export class Shelf {
   /** The sessions whose tags or project are chosen. */
   choosing = $state.raw<{ what: 'tags' | 'project'; ids: string[] } | null>(null);
 
-  constructor(private readonly app: App) {}
+  readonly importing: Importing;
+
+  constructor(private readonly app: App) {
+    this.importing = new Importing(app, (ids) => this.fetchLatest(ids));
+  }
 
   private readonly day = $derived.by(() => startOfDay(this.app.now));
 
@@ -398,25 +402,6 @@ export class Shelf {
       this.app.go(`/s/${made.id}`);
     } catch (error) {
       this.app.failed(t.shelf.duplicateFailed, error);
-    }
-  }
-
-  /** Takes sessions from a file that an export made. */
-  async import(file: File): Promise<void> {
-    try {
-      const answer = await fetch(`${base}/api/v1/import?client_id=${newId()}`, {
-        method: 'POST',
-        headers: { Accept: 'application/json', 'Content-Type': file.name.endsWith('.zip') ? 'application/zip' : 'application/x-ndjson' },
-        body: file,
-        credentials: 'same-origin',
-      });
-      if (!answer.ok) throw await problemOf(answer);
-      const { sessions } = (await answer.json()) as { sessions: { id: string }[] };
-      await this.fetchLatest(sessions.map((each) => each.id));
-      this.app.toast(t.shelf.imported(sessions.length), true);
-      if (sessions.length === 1) this.app.go(`/s/${sessions[0]!.id}`);
-    } catch (error) {
-      this.app.failed(t.shelf.importFailed, error instanceof Problem ? error : noAnswer());
     }
   }
 

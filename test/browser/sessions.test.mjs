@@ -378,6 +378,109 @@ atBothSizes([
     { once: true },
   ],
   [
+    'two tabs and another device act at once on tags, pins, projects and names: nothing is lost, and nobody’s change undone unseen',
+    async ({ world, visitor }) => {
+      const folders = ['alpha', 'beta'].map((name) => join(world.user, 'src', name));
+      for (const folder of folders) mkdirSync(folder, { recursive: true });
+      const [a, b, c] = await sessions(world, 'first', 'second', 'third');
+      const [alpha, beta] = await Promise.all(folders.map((cwd) => world.call('POST', '/api/v1/projects', { cwd })));
+      const person = await visitor();
+      const other = await visitor();
+      const one = person.page;
+      const two = await person.tab();
+      const three = other.page;
+      person.expect(/status of 412/);
+      for (const page of [one, two, three]) await page.goto(world.base);
+      for (const page of [one, two, three]) await rowOf(page, 'first').waitFor();
+
+      // Three tags at once.
+      const tag = async (page, name) => {
+        await menu(page, 'first', 'Tags…');
+        await page.getByRole('textbox', { name: 'A tag' }).fill(name);
+        await page.keyboard.press('Enter');
+        await page.getByRole('button', { name: 'Done' }).click();
+      };
+      await Promise.all([tag(one, 'red'), tag(two, 'green'), tag(three, 'blue')]);
+      await until('the host has all three', async () => (await world.session(a)).tags?.toSorted().join() === 'blue,green,red');
+      for (const page of [one, two, three]) {
+        await until('each page has all three', async () => (await rowOf(page, 'first').locator('.tag').allTextContents()).toSorted().join() === 'blue,green,red');
+      }
+
+      // A menu says what it did when it was opened: what somebody else did meanwhile is not turned round.
+      await rowOf(one, 'second').hover();
+      await rowOf(one, 'second').getByRole('button', { name: /^Menu: / }).click();
+      await menu(three, 'second', 'Pin');
+      await until('the row says so', () => two.locator('.list .grp', { hasText: 'Pinned' }).isVisible());
+      await one.getByRole('menuitem', { name: 'Pin', exact: true }).click();
+      await tag(one, 'after');
+      await until('what came after it is there', async () => (await world.session(a)).tags.includes('after'));
+      assert.equal((await world.session(b)).pinned, true);
+
+      // To take a move back is not to take back the next one's.
+      await menu(one, 'third', 'Project…');
+      await one.getByRole('button', { name: 'alpha' }).click();
+      await toast(one, 'to alpha').waitFor();
+      await until('it is in alpha', async () => (await world.session(c)).project === alpha.id);
+      await menu(three, 'third', 'Project…');
+      await three.getByRole('button', { name: 'beta' }).click();
+      await rowOf(one, 'third').getByText('beta').waitFor();
+      await toast(one, 'to alpha').getByRole('button', { name: 'Undo' }).click();
+      await toast(one, 'to alpha').waitFor({ state: 'detached' });
+
+      // What is selected and leaves the list is not acted on.
+      await one.getByRole('button', { name: 'Select sessions' }).click();
+      for (const name of ['first', 'second', 'third']) await one.locator('.list').getByRole('checkbox', { name: new RegExp(`^${name}`) }).click();
+      await one.getByText('3 selected').waitFor();
+      await menu(three, 'second', 'Archive');
+      await menu(two, 'first', 'Delete');
+      await one.getByText('1 selected').waitFor();
+      await one.getByRole('group', { name: 'Selected sessions' }).getByRole('button', { name: 'Tags…' }).click();
+      await one.getByRole('textbox', { name: 'A tag' }).fill('late');
+      await one.keyboard.press('Enter');
+      await toast(one, 'Tagged “third”: late.').waitFor();
+      await one.getByRole('button', { name: 'Done' }).click();
+      await until('it has it', async () => (await world.session(c)).tags?.join() === 'late');
+      assert.equal((await world.session(b)).tags?.length ?? 0, 0, 'the archived one has no tag');
+      assert.equal((await world.session(c)).project, beta.id, 'the last move stands');
+
+      // A project: another field of it goes along, the same one is a conflict, which is said.
+      await Promise.all([one.goto(`${world.base}/projects`), three.goto(`${world.base}/projects`)]);
+      const form = async (page, name, agent) => {
+        await page.getByRole('button', { name: 'Change beta' }).click();
+        if (name) await page.getByRole('textbox', { name: 'Name' }).fill(name);
+        if (agent) await page.getByRole('combobox').selectOption(agent);
+      };
+      const save = (page) => page.getByRole('button', { name: 'Save' }).click();
+      await form(one, 'Beta of mine');
+      await form(three, '', 'script');
+      await save(three);
+      await until('the agent is set', async () => (await world.call('GET', '/api/v1/projects')).projects.find((each) => each.id === beta.id).agent === 'script');
+      await save(one);
+      await one.getByRole('button', { name: 'Change Beta of mine' }).waitFor();
+      await until('both are kept', async () => {
+        const project = (await world.call('GET', '/api/v1/projects')).projects.find((each) => each.id === beta.id);
+        return project.name === 'Beta of mine' && project.agent === 'script';
+      });
+      await three.getByRole('button', { name: 'Change Beta of mine' }).waitFor();
+      await one.getByRole('button', { name: 'Change Beta of mine' }).click();
+      await one.getByRole('textbox', { name: 'Name' }).fill('too late');
+      await three.getByRole('button', { name: 'Change Beta of mine' }).click();
+      await three.getByRole('textbox', { name: 'Name' }).fill('Theirs');
+      await save(three);
+      await three.getByRole('button', { name: 'Change Theirs' }).waitFor();
+      await save(one);
+      await one.getByRole('alert').getByText('changed elsewhere', { exact: false }).waitFor();
+      assert.equal(await one.getByRole('textbox', { name: 'Name' }).inputValue(), 'too late', 'what was written is still there');
+      assert.equal((await world.call('GET', '/api/v1/projects')).projects.find((each) => each.id === beta.id).name, 'Theirs');
+
+      // The tags that there are come to a page by themselves.
+      await three.getByRole('button', { name: 'Rename late' }).waitFor();
+      await world.call('POST', '/api/v1/sessions/bulk', { ids: [c], action: 'tag', tag: 'fresh' });
+      await three.getByRole('button', { name: 'Rename fresh' }).waitFor();
+    },
+    { once: true },
+  ],
+  [
     'the palette finds sessions, text and commands by keyboard alone, and jumps to the place',
     async ({ world, visitor, size }) => {
       const person = await visitor();

@@ -116,7 +116,7 @@ export function shelfRoutes({ sessions, row, emit, changed, itemsOf, problem, ne
       return [204];
     }],
     ['POST', /^\/api\/v1\/sessions\/bulk$/, (m, q, body) => [200, {
-      results: body.ids.map((id) => (one(id, body) ? { id, ok: true } : { id, ok: false, code: 'session_not_found', detail: 'The session does not exist, or no longer.' })),
+      results: body.ids.map((id) => (one(id, body) ? { id, ok: true } : { id, ok: false, code: 'not_found', detail: 'The session does not exist, or no longer.' })),
     }]],
     ['POST', /^\/api\/v1\/sessions\/([^/]+)\/fork$/, (m, q, body) => {
       const from = sessions.get(m[1]);

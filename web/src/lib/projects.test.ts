@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { withProject } from './projects';
+import { applies, changedFields, withProject } from './projects';
 import type { Project } from './types';
 
 const project = (id: string, name: string, version = 1): Project => ({ id, name, version, cwd: `/${id}`, agent: '' });
@@ -16,4 +16,14 @@ it('keeps the projects as the log tells of them', () => {
 it('takes no older state for a newer one', () => {
   const list = [project('a', 'new', 3)];
   expect(withProject(list, project('a', 'old', 2), 'a')).toBe(list);
+});
+
+it('a change of a project goes through beside another one, and not over it', () => {
+  const was = { name: 'a', cwd: '/a', agent: '' };
+  const change = changedFields(was, { ...was, name: 'b' });
+  expect(change).toEqual({ name: 'b' });
+  expect(changedFields(was, was)).toEqual({});
+  expect(applies(change, was, { ...was, agent: 'hermes' })).toBe(true);
+  expect(applies(change, was, { ...was, name: 'b' })).toBe(true);
+  expect(applies(change, was, { ...was, name: 'c' })).toBe(false);
 });

@@ -416,6 +416,7 @@ export class App {
     }
     const before = this.rowOf(row.id);
     if ((before?.waiting ?? 0) !== row.waiting) this.refreshApprovals();
+    if ((before?.tags ?? []).join('\n') !== (row.tags ?? []).join('\n')) this.shelf.tagsChanged();
     this.upsert(row);
   }
 

@@ -6,7 +6,7 @@ import { t } from '../i18n/index.svelte';
 import { explain, get, newId, post, Problem, request } from '../lib/api';
 import { filterKey, filterQuery, fits, groupRows, holdPlaces, rangeOf, startOfDay, type Filter, type Group } from '../lib/groups';
 import type { IconName } from '../lib/icons';
-import { withProject } from '../lib/projects';
+import { applies, changedFields, withProject, type ProjectFields } from '../lib/projects';
 import type { LogEvent, Project, SessionRow, TagCount } from '../lib/types';
 import type { App } from './app.svelte';
 import { Importing } from './importing.svelte';
@@ -19,6 +19,13 @@ const BULK = 500;
 interface ListPage {
   sessions: SessionRow[];
   next?: string | number | null;
+}
+
+interface BulkResult {
+  id: string;
+  ok: boolean;
+  code?: string;
+  detail?: string;
 }
 
 /** How far a list has been read: rows above floor are all here. */
@@ -61,8 +68,15 @@ export class Shelf {
   private pointer = false;
 
   selecting = $state(false);
-  readonly selected = new SvelteSet<string>();
+  private readonly picked = new SvelteSet<string>();
+  /** What is selected of what the list shows: what has left it, here or elsewhere, is not acted on unseen. */
+  readonly selected = $derived.by(() => {
+    // The rows are looked through while something is selected only.
+    if (this.picked.size === 0) return new Set<string>();
+    return new Set(this.rows.filter((row) => this.picked.has(row.id)).map((row) => row.id));
+  });
   private last = '';
+  private namesTimer: ReturnType<typeof setTimeout> | undefined;
 
   /** The session that is being renamed, in the list or in the head of its page. */
   renaming = $state.raw<{ id: string; head: boolean } | null>(null);
@@ -124,6 +138,7 @@ export class Shelf {
   }
 
   forget(): void {
+    clearTimeout(this.namesTimer);
     this.reads = {};
     this.trash = [];
     this.held = null;
@@ -183,6 +198,12 @@ export class Shelf {
     }
   }
 
+  /** A session has other tags than it had: which there are, and how often, is read again soon. */
+  tagsChanged(): void {
+    clearTimeout(this.namesTimer);
+    this.namesTimer = setTimeout(() => void this.loadNames(), 500);
+  }
+
   /** What the log says of a project, here or elsewhere changed. */
   projectEvent(event: LogEvent): void {
     const { id } = event.body as Project;
@@ -224,18 +245,22 @@ export class Shelf {
 
   endSelecting(): void {
     this.selecting = false;
-    this.selected.clear();
+    this.picked.clear();
     this.last = '';
   }
 
+  pick(id: string): void {
+    this.picked.add(id);
+  }
+
   toggle(id: string, range = false): void {
-    if (range && this.last) for (const each of rangeOf(this.groups, this.last, id)) this.selected.add(each);
-    else if (!this.selected.delete(id)) this.selected.add(id);
+    if (range && this.last) for (const each of rangeOf(this.groups, this.last, id)) this.picked.add(each);
+    else if (!this.picked.delete(id)) this.picked.add(id);
     this.last = id;
   }
 
   selectAll(): void {
-    for (const row of this.rows) this.selected.add(row.id);
+    for (const row of this.rows) this.picked.add(row.id);
   }
 
   // Doing
@@ -280,6 +305,8 @@ export class Shelf {
       if (action === 'project') {
         const projects = new Map<string, string[]>();
         for (const id of done) {
+          // Who has moved it on since has the last word.
+          if ((this.rowOf(id)?.project ?? '') !== (more.project ?? '')) continue;
           const project = before.get(id)?.project ?? '';
           projects.set(project, [...(projects.get(project) ?? []), id]);
         }
@@ -328,11 +355,12 @@ export class Shelf {
     for (let at = 0; at < ids.length; at += BULK) {
       const some = ids.slice(at, at + BULK);
       try {
-        const { results } = await post<{ results: { id: string; ok: boolean; code?: string; detail?: string }[] }>('/api/v1/sessions/bulk', { ids: some, action, ...more });
-        for (const { id, ok, code, detail } of results) {
-          if (ok) done.push(id);
+        const { results } = await post<{ results: BulkResult[] }>('/api/v1/sessions/bulk', { ids: some, action, ...more });
+        for (const result of results) {
+          if (result.ok) done.push(result.id);
           // What is no more needs no deleting.
-          else if (!(action === 'delete' && code === 'session_not_found')) failed ??= new Problem(409, code ?? '', detail ?? '', '');
+          else if (action === 'delete' && result.code === 'not_found') this.lost(result.id);
+          else failed ??= refusal(result);
         }
       } catch (error) {
         failed = error;
@@ -351,6 +379,11 @@ export class Shelf {
     else if (action === 'delete') this.app.forgetRows(done);
     if (action === 'delete' || action === 'restore') for (const id of done) this.gone.delete(id);
     return done;
+  }
+
+  private lost(id: string): void {
+    this.app.forgetRows([id]);
+    this.gone.delete(id);
   }
 
   /** Restored sessions are where they were in the list. Of many the log tells soon what they are now. */
@@ -407,13 +440,26 @@ export class Shelf {
 
   // Projects and tags
 
-  /** Makes a project, or changes the one of that id; the reason why not is thrown. */
-  async saveProject(change: { name: string; cwd: string; agent: string }, old?: Project): Promise<Project> {
-    const saved = old
-      ? await request<Project>('PATCH', `/api/v1/projects/${encodeURIComponent(old.id)}`, change, undefined, { 'If-Match': `"${old.version}"` })
-      : await post<Project>('/api/v1/projects', change);
+  /** Makes a project, or changes what is different from old, which the person saw; the reason why not is thrown. */
+  async saveProject(fields: ProjectFields, old?: Project): Promise<Project> {
+    const saved = old ? await this.changeProject(changedFields(old, fields), old) : await post<Project>('/api/v1/projects', fields);
     await this.loadNames();
     return saved;
+  }
+
+  private async changeProject(change: Partial<ProjectFields>, old: Project): Promise<Project> {
+    let seen = old;
+    for (let tries = 0; ; tries++) {
+      try {
+        return await request<Project>('PATCH', `/api/v1/projects/${encodeURIComponent(old.id)}`, change, undefined, { 'If-Match': `"${seen.version}"` });
+      } catch (error) {
+        const conflict = error instanceof Problem && error.status === 412;
+        const now = conflict && tries < 3 ? (await get<{ projects: Project[] }>('/api/v1/projects')).projects.find((each) => each.id === old.id) : undefined;
+        // Something else of it was changed: that stays, and this is done as well.
+        if (!now || !applies(change, old, now)) throw error;
+        seen = now;
+      }
+    }
   }
 
   async removeProject(project: Project): Promise<void> {
@@ -426,26 +472,48 @@ export class Shelf {
     await this.loadNames();
   }
 
+  /** Gives sessions another tag instead of one, or none; one that cannot have the other keeps what it has. */
+  private async swapTag(ids: string[], tag: string, by: string): Promise<Problem | null> {
+    let failed: Problem | null = null;
+    for (let at = 0; at < ids.length; at += BULK) {
+      let some = ids.slice(at, at + BULK);
+      if (by) {
+        const { results } = await post<{ results: BulkResult[] }>('/api/v1/sessions/bulk', { ids: some, action: 'tag', tag: by });
+        const refused = results.find((each) => !each.ok);
+        if (refused) failed ??= refusal(refused);
+        some = results.filter((each) => each.ok).map((each) => each.id);
+      }
+      if (some.length > 0) await post('/api/v1/sessions/bulk', { ids: some, action: 'untag', tag });
+    }
+    return failed;
+  }
+
   /** Gives all sessions with a tag another one instead, or none. */
   async replaceTag(tag: string, by: string): Promise<void> {
+    let failed: Problem | null = null;
     try {
       for (const part of ['', '&archived=true']) {
         for (let page = ''; ; ) {
           const list = await get<ListPage>(`/api/v1/sessions?limit=${BULK}&tag=${encodeURIComponent(tag)}${part}${page}`);
           const ids = list.sessions.map((row) => row.id);
-          if (ids.length > 0 && by) await post('/api/v1/sessions/bulk', { ids: ids.slice(0, BULK), action: 'tag', tag: by });
-          if (ids.length > 0) await post('/api/v1/sessions/bulk', { ids: ids.slice(0, BULK), action: 'untag', tag });
-          if (ids.length > BULK) continue;
+          const left = await this.swapTag(ids, tag, by);
+          if (left) failed ??= left;
           if (!list.next) break;
           page = `&page=${encodeURIComponent(list.next)}`;
         }
       }
-      if (this.filter.kind === 'tag' && this.filter.tag === tag) this.show(by ? { kind: 'tag', tag: by } : { kind: 'all' });
+      if (failed) this.app.failed(t.project.tagFailed, failed);
+      else if (this.filter.kind === 'tag' && this.filter.tag === tag) this.show(by ? { kind: 'tag', tag: by } : { kind: 'all' });
     } catch (error) {
       this.app.failed(t.project.tagFailed, error);
     }
     await this.loadNames();
   }
+}
+
+/** Why something of a bulk request was not done. */
+function refusal({ code = '', detail = '' }: { code?: string; detail?: string }): Problem {
+  return new Problem(409, code, detail, '');
 }
 
 /** What a page says of the list: older pinned rows at the end of the first one are of no place in it. */

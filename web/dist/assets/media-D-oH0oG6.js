@@ -1,1 +1,0 @@
-import{t as e}from"./index-client-CdBYX4yS.js";var t=new e(`(max-width: 767px)`);export{t};

@@ -204,6 +204,36 @@ func TestFolders(t *testing.T) {
 	}
 }
 
+func TestFilesOfAFolderWithoutASession(t *testing.T) {
+	h := newHost(t)
+	dir := filepath.Join(h.server.cfg.Home, "src")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"retry.go", "retry_test.go", "README.md"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tc := range []struct {
+		query  string
+		status int
+		want   string
+	}{
+		{"path=~/src&q=rty", 200, `"files":[{"path":"retry.go"},{"path":"retry_test.go"}]`},
+		{"path=" + dir + "&q=retry&limit=1", 200, `"files":[{"path":"retry.go"}]`},
+		{"path=~/src&q=nothing", 200, `"files":[]`},
+		{"path=~/none&q=a", 404, "folder_not_found"},
+		{"path=~/src/retry.go&q=a", 404, "not a folder"},
+		{"path=src&q=a", 422, "absolute"},
+		{"q=a", 422, "path"},
+	} {
+		if res, text := h.do("GET", "/api/v1/folders/files?"+tc.query, ""); res.StatusCode != tc.status || !strings.Contains(text, tc.want) {
+			t.Errorf("%s: %d %s", tc.query, res.StatusCode, text)
+		}
+	}
+}
+
 func TestPageIsCachedAndCompressed(t *testing.T) {
 	h := newHost(t)
 	res, plain := h.do("GET", "/", "", "Accept-Encoding", "identity")

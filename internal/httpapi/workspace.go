@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"os"
 	"path"
+	"syscall"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -14,10 +16,20 @@ import (
 	"github.com/holdfast-dev/holdfast/internal/workspace"
 )
 
-type filesInput struct {
-	ID    string `path:"id" maxLength:"100"`
+// FileQuery is what is asked for in a folder.
+type FileQuery struct {
 	Q     string `query:"q" maxLength:"200" doc:"Letters of the path, in order; empty lists what lies at the top"`
 	Limit int    `query:"limit" minimum:"1" maximum:"200" default:"50"`
+}
+
+type filesInput struct {
+	ID string `path:"id" maxLength:"100"`
+	FileQuery
+}
+
+type folderFilesInput struct {
+	Path string `query:"path" minLength:"1" maxLength:"4096" required:"true" doc:"An absolute path; ~ is the home folder"`
+	FileQuery
 }
 
 type filesOutput struct {
@@ -41,13 +53,20 @@ func (s *Server) workspaceRoutes(api huma.API) {
 		if err != nil {
 			return nil, err
 		}
-		files, more, err := workspace.Find(ctx, row.Cwd, in.Q, in.Limit)
+		return findFiles(ctx, row.Cwd, in.FileQuery)
+	})
+	before := operation("find-folder-files", http.MethodGet, "/api/v1/folders/files", "folders", "Files of a folder in which no session is yet")
+	before.Description = op.Description
+	register(s, api, before, func(ctx context.Context, in *folderFilesInput) (*filesOutput, error) {
+		dir, err := s.folderPath(in.Path)
 		if err != nil {
-			return nil, folderProblem(row.Cwd, err)
+			return nil, err
 		}
-		out := &filesOutput{}
-		out.Body.Files, out.Body.More = orEmpty(files), more
-		return out, nil
+		// What cannot be opened as a folder for another reason says so itself.
+		if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+			return nil, folderProblem(dir, syscall.ENOTDIR)
+		}
+		return findFiles(ctx, dir, in.FileQuery)
 	})
 	raw := operation("get-file", http.MethodGet, where+"/raw", "folders", "The content of a file in the session's folder")
 	raw.Description = "Pictures are shown in place, everything else is downloaded: nothing of it can run as this page."
@@ -72,4 +91,14 @@ func (s *Server) workspaceRoutes(api huma.API) {
 		}
 		return changing(path.Base(in.Path), sniff(data), data), nil
 	})
+}
+
+func findFiles(ctx context.Context, dir string, in FileQuery) (*filesOutput, error) {
+	files, more, err := workspace.Find(ctx, dir, in.Q, in.Limit)
+	if err != nil {
+		return nil, folderProblem(dir, err)
+	}
+	out := &filesOutput{}
+	out.Body.Files, out.Body.More = orEmpty(files), more
+	return out, nil
 }

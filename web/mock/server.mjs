@@ -589,7 +589,7 @@ const routes = [
     emit(m[1], 'agent.options', { chosen: body });
     return [202, { options: {} }];
   }],
-  ['GET', /^\/api\/v1\/sessions\/([^/]+)\/files$/, (m, q) => {
+  ['GET', /^\/api\/v1\/(?:sessions\/[^/]+|folders)\/files$/, (m, q) => {
     const all = ['config/retry.go', 'internal/deliver/retry.go', 'internal/deliver/retry_test.go', 'internal/deliver/worker.go', 'internal/lease/lease.go', 'README.md', 'go.mod', 'docs/retries.md', 'Makefile'];
     const fits = new RegExp([...(q.get('q') ?? '')].map((letter) => letter.replace(/\W/, '\\$&')).join('.*'), 'i');
     return [200, { files: all.filter((path) => fits.test(path)).map((path) => ({ path })), more: false }];

@@ -322,7 +322,7 @@ func promptText(blocks []acp.ContentBlock) string {
 }
 
 func defaultOptions() map[string]any {
-	return map[string]any{"mode": "default", "model": "small", "verbose": false}
+	return map[string]any{"mode": "default", "model": "small", "verbose": false, "effort": "low"}
 }
 
 // settings is called with the agent's mutex held.
@@ -339,7 +339,7 @@ func (s *session) settings() acp.SessionSettings {
 	}
 	mode, _ := s.Options["mode"].(string)
 	model, _ := s.Options["model"].(string)
-	return acp.SessionSettings{
+	settings := acp.SessionSettings{
 		Modes: &acp.Modes{CurrentModeID: mode, AvailableModes: []acp.Mode{
 			{ID: "default", Name: "Default"}, {ID: "ask", Name: "Ask", Description: "Asks before everything"},
 		}},
@@ -350,6 +350,15 @@ func (s *session) settings() acp.SessionSettings {
 			{ID: "verbose", Name: "Verbose", Type: acp.OptionBoolean, CurrentValue: value("verbose")},
 		},
 	}
+	if env("MODES") == "many" {
+		models := &settings.ConfigOptions[1]
+		for i := range 12 {
+			models.Options = append(models.Options, acp.ConfigChoice{Value: fmt.Sprintf("m%d", i), Name: fmt.Sprintf("Model %d", i), Group: "far", GroupName: "Far"})
+		}
+		effort := acp.ConfigOption{ID: "effort", Name: "Effort", Type: acp.OptionSelect, CurrentValue: value("effort"), Options: acp.ConfigChoices{{Value: "low", Name: "Low"}, {Value: "high", Name: "High"}}}
+		settings.ConfigOptions = append(settings.ConfigOptions, effort)
+	}
+	return settings
 }
 
 // save is called with the agent's mutex held. It replaces the file in one

@@ -11,7 +11,8 @@
 //	              empty (an empty result for whatever id), fail (-32002)
 //	LOGIN=1|FILE  session/new fails with -32000; with a path, until that file
 //	              exists, which authenticate creates
-//	MODES=1       sessions have modes, models and config options
+//	MODES=1|many  sessions have modes, models and config options; many models,
+//	              and more options than a row has room for
 //	STARTUP_DELAY=D  wait before reading
 //	STARTUP_SAYS=TEXT  print that on stderr, and a banner on stdout, before the wait
 //	STARTUP_UNTIL=FILE  wait, before reading, until that file exists

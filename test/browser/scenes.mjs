@@ -1,6 +1,6 @@
 // The states of the page, on a real session: states.test.mjs looks for faults in each, shots.mjs takes their pictures.
 
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { until } from './world.mjs';
 
@@ -16,6 +16,14 @@ func Backoff(n int) time.Duration {
 }
 `;
 const AFTER = BEFORE.replace('	return d\n', '	// Half of it is random, so that clients do not come back together.\n	return d/2 + rand.N(d/2)\n');
+
+const icon = new URL('../../web/public/icons/icon-192.png', import.meta.url);
+const FILES = [
+  { name: 'failures-eu.png', mimeType: 'image/png', buffer: readFileSync(icon) },
+  { name: 'deliveries-2026-11-24.log', mimeType: 'text/plain', buffer: Buffer.from('14:02:11 retry 3 of 8\n') },
+  { name: 'deliveries-2026-11-25.log', mimeType: 'text/plain', buffer: Buffer.from('14:02:11 retry 3 of 8\n') },
+  { name: 'deliveries-of-the-whole-november-in-both-regions.csv', mimeType: 'text/csv', buffer: Buffer.from('a,b\n') },
+];
 
 /** A session as a person has it: title and script do not stand in the transcript, as an agent would not say them. */
 const story = (end) =>
@@ -71,6 +79,30 @@ export const scenes = {
   new: async (person) => {
     await person.page.goto(`${person.world.base}/new`);
     await person.page.getByRole('radio', { name: /Tour/ }).click();
+  },
+  // The first message with its files: of two of them the host has nothing yet, one it refuses.
+  written: async (person) => {
+    const { page } = person;
+    await scenes.new(person);
+    await person.composer.fill('Why do these deliveries fail since Tuesday?\nThe graph is of eu, the logs are of both regions.');
+    await page.locator('input[type=file]').setInputFiles([FILES[0], FILES[1]]);
+    await page.locator('.gift', { hasText: FILES[1].name }).getByText(/ B$/).waitFor();
+    await page.route('**/api/v1/attachments', (route) => route.fulfill({ status: 507, contentType: 'application/problem+json', body: '{"code":"disk_full","title":"The disk is full","detail":"The disk of this machine is full."}' }), { times: 1 });
+    await page.locator('input[type=file]').setInputFiles([FILES[2]]);
+    await page.locator('.gift.bad').waitFor();
+    await page.route('**/api/v1/attachments', () => {});
+    await page.locator('input[type=file]').setInputFiles([FILES[3]]);
+    await page.locator('.gift', { hasText: FILES[3].name }).waitFor();
+  },
+  uploading: async (person) => {
+    const { page } = person;
+    await scenes.tour(person);
+    await page.locator('input[type=file]').setInputFiles([FILES[0]]);
+    await page.locator('.gift img').waitFor();
+    await page.route('**/api/v1/attachments', () => {});
+    await page.locator('input[type=file]').setInputFiles([FILES[1], FILES[3]]);
+    await person.send('Why do these deliveries fail since Tuesday?');
+    await page.locator('.you').getByText('Sending, 2 files to go').waitFor();
   },
   folders: async (person) => {
     await person.page.goto(`${person.world.base}/new`);

@@ -562,6 +562,7 @@ export const de: Words = {
     firstMessage: 'Erste Nachricht',
     foldersFailed: 'Die Ordner wurden nicht geladen',
     failed: 'Die Sitzung wurde nicht gestartet',
+    ownFolder: 'Einen anderen Ordner wählen',
   },
 
   folders: {
@@ -599,6 +600,10 @@ export const de: Words = {
     wrap: 'Umbrechen',
     sent: ' · gesendet',
     sending: ' · wird gesendet',
+    footnote: (label) => `Fußnote ${label}`,
+    filesToGo: (n) => `Wird gesendet, noch ${times(n, { one: 'Datei', other: 'Dateien' })}`,
+    fileFailed: 'Nicht gesendet: Eine Datei kam nicht beim Host an. Noch einmal versuchen oder entfernen.',
+    takeBack: 'Zurücknehmen',
     removed: ' · aus der Warteschlange entfernt, nicht an den Agenten gesendet',
     notSent: (why) => `Nicht gesendet: ${why}`,
     retryIn: (s) => `Neuer Versuch in ${s} s ·`,
@@ -698,6 +703,9 @@ export const de: Words = {
     uploading: (name) => `${name} wird hochgeladen`,
     percent: (n) => `${n} %`,
     fileWaits: 'wartet auf den Host',
+    fileLost: 'Beim Neuladen der Seite verloren, bevor sie beim Host war. Füge sie noch einmal hinzu.',
+    fileGone: 'Nicht mehr beim Host: Was nicht gesendet ist, bewahrt er einen Tag auf. Füge sie noch einmal hinzu.',
+    seeToFile: 'Eine Datei ist gescheitert: erst noch einmal versuchen oder entfernen',
     fileTooLarge: (most) => `Zu groß: eine Datei hat höchstens ${most} MB. Lege sie in den Ordner der Sitzung und nenne sie mit @.`,
     filesTooLarge: (most) => `Zu groß: die Dateien einer Nachricht haben zusammen höchstens ${most} MB.`,
     tooManyFiles: (most) => `Eine Nachricht hat höchstens ${most} Dateien.`,

@@ -588,6 +588,7 @@ export const en = {
     firstMessage: 'First message',
     foldersFailed: 'The folders did not load',
     failed: 'The session did not start',
+    ownFolder: 'Choose another folder',
   },
 
   folders: {
@@ -625,6 +626,10 @@ export const en = {
     wrap: 'Wrap',
     sent: ' · sent',
     sending: ' · sending',
+    footnote: (label: string) => `Footnote ${label}`,
+    filesToGo: (n: number) => `Sending, ${times(n, { one: 'file', other: 'files' })} to go`,
+    fileFailed: 'Not sent: a file did not reach the host. Try it again, or remove it.',
+    takeBack: 'Take back',
     removed: ' · removed from the queue, not sent to the agent',
     notSent: (why: string) => `Not sent: ${why}`,
     retryIn: (s: number) => `Trying again in ${s} s ·`,
@@ -727,6 +732,9 @@ export const en = {
     uploading: (name: string) => `Uploading ${name}`,
     percent: (n: number) => `${n} %`,
     fileWaits: 'waits for the host',
+    fileLost: 'Lost when the page was reloaded before it was at the host. Add it again.',
+    fileGone: 'Not at the host any more: it keeps for a day what is not sent. Add it again.',
+    seeToFile: 'A file failed: try it again or remove it first',
     fileTooLarge: (most: number) => `Too large: a file has at most ${most} MB. Put it into the session’s folder and name it with @.`,
     filesTooLarge: (most: number) => `Too large: the files of a message have at most ${most} MB together.`,
     tooManyFiles: (most: number) => `A message has at most ${most} files.`,

@@ -51,3 +51,16 @@ export function readJSON<T>(key: string, otherwise: T): T {
     return otherwise;
   }
 }
+
+const TAB = `${PREFIX}tab`;
+
+/** What names this tab, also after a reload or a crash; '' where the browser keeps nothing. make gives a new name. */
+export function tabName(make: () => string): string {
+  try {
+    const name = sessionStorage.getItem(TAB) ?? make();
+    sessionStorage.setItem(TAB, name);
+    return name;
+  } catch {
+    return '';
+  }
+}

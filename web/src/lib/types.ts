@@ -267,6 +267,12 @@ export interface Asked {
   before: number;
 }
 
+/** A file or folder, by its path in the folder that was asked for. */
+export interface FoundFile {
+  path: string;
+  dir?: boolean;
+}
+
 export interface Folders {
   path: string;
   parent?: string;

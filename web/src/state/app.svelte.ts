@@ -11,6 +11,7 @@ import { SharedStream } from '../lib/shared';
 import { endWords, loginFailed } from '../lib/words';
 import type { Agent, Approval, LogEvent, Me, SessionRow } from '../lib/types';
 import { onOpen, worker } from '../lib/worker';
+import { Drafts } from './drafts.svelte';
 import { HealthWatch } from './health.svelte';
 import { Outbox } from './outbox.svelte';
 import { Presence } from './presence';
@@ -95,6 +96,7 @@ export class App {
   palette = $state(false);
   /** The sheet of the keys is shown. */
   keys = $state(false);
+  readonly drafts: Drafts;
   readonly outbox: Outbox;
   readonly health = new HealthWatch();
   readonly push = new Push();
@@ -115,7 +117,11 @@ export class App {
   private readonly seen = new Map<string, number | null>();
 
   constructor() {
-    this.outbox = new Outbox(() => this.loggedOut());
+    this.drafts = new Drafts(() => this.loggedOut());
+    this.outbox = new Outbox(
+      () => this.loggedOut(),
+      (session, text, files) => this.drafts.of(session).giveBack(text, files),
+    );
     this.shelf = new Shelf(this);
     this.stream = new SharedStream({
       event: (event) => this.take(event),
@@ -141,14 +147,20 @@ export class App {
     });
     watchKeyboard();
     onOpen((path) => this.go(path));
-    new Renewal(() => this.health.newer).start();
+    new Renewal(
+      () => this.health.newer,
+      () => this.drafts.uploading || this.outbox.uploading,
+    ).start();
     // Another tab has read something.
     window.addEventListener('storage', () => this.seen.clear());
     window.addEventListener('online', () => this.stream.nudge());
     window.addEventListener('pageshow', (event) => {
       if (event.persisted) this.stream.nudge();
     });
-    window.addEventListener('pagehide', () => this.session?.markSeen());
+    window.addEventListener('pagehide', () => {
+      this.session?.markSeen();
+      this.outbox.leave();
+    });
     setInterval(() => {
       if (document.visibilityState === 'visible') this.now = Date.now();
     }, 1000);
@@ -471,6 +483,7 @@ export class App {
   private opened(): void {
     const outage = this.lostAt ? Date.now() - this.lostAt : 0;
     this.connected = true;
+    this.drafts.resume();
     this.lostAt = 0;
     this.lastByte = Date.now();
     // What came back may be another life of the host.

@@ -31,13 +31,13 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-const outbox = () => new Outbox(() => {});
+const outbox = () => new Outbox(() => {}, () => {});
 const settle = () => vi.advanceTimersByTimeAsync(0);
 const away = () => Promise.reject(new TypeError('refused'));
 
 it('sends a message with its files, and forgets it once the log has it', async () => {
   const box = outbox();
-  box.send('s1', 'hello', [{ id: 'f1', name: 'a.png', type: 'image/png', size: 3 }]);
+  box.send('s1', { text: 'hello', files: [{ id: 'f1', name: 'a.png', type: 'image/png', size: 3 }] });
   await settle();
   expect(sent).toMatchObject([{ text: 'hello', attachments: ['f1'] }]);
   expect(box.entries[0]!.state).toBe('sent');
@@ -49,8 +49,8 @@ it('sends a message with its files, and forgets it once the log has it', async (
 it('keeps what no host answers through a reload, and sends it under the same id', async () => {
   answer = away;
   const before = outbox();
-  before.send('s1', 'one', [{ id: 'f1', name: 'a', type: 'text/plain', size: 1 }]);
-  before.send('s1', 'two');
+  before.send('s1', { text: 'one', files: [{ id: 'f1', name: 'a', type: 'text/plain', size: 1 }] });
+  before.send('s1', { text: 'two' });
   await settle();
   expect(sent).toHaveLength(1);
   const first = sent[0]!.client_id;
@@ -68,7 +68,7 @@ it('keeps what no host answers through a reload, and sends it under the same id'
 it('does not send what another tab has sent or taken back', async () => {
   answer = away;
   const mine = outbox();
-  mine.send('s1', 'kept');
+  mine.send('s1', { text: 'kept' });
   await settle();
   const theirs = outbox();
   theirs.discard(theirs.entries[0]!.client_id);
@@ -96,7 +96,7 @@ it('sends also where the browser keeps nothing', async () => {
     },
   });
   const box = outbox();
-  box.send('s1', 'hello');
+  box.send('s1', { text: 'hello' });
   await settle();
   expect(sent).toMatchObject([{ text: 'hello' }]);
 });
@@ -104,7 +104,7 @@ it('sends also where the browser keeps nothing', async () => {
 it('leaves to a person what the host refuses, and tries the rest again by itself', async () => {
   answer = () => new Response('{"code":"invalid_request","title":"No","detail":"too long"}', { status: 400 });
   const box = outbox();
-  box.send('s1', 'hello');
+  box.send('s1', { text: 'hello' });
   await settle();
   expect(box.entries[0]).toMatchObject({ state: 'failed', problem: { detail: 'too long' } });
   answer = () => new Response('{}', { status: 503 });

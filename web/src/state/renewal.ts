@@ -15,8 +15,11 @@ export function idle(state: { hidden: boolean; untouched: number; unsaved: boole
 export class Renewal {
   private touched = Date.now();
 
-  /** newer is the version of the host's page, '' where it is this one. */
-  constructor(private readonly newer: () => string) {}
+  /** newer is the version of the host's page, '' where it is this one; uploading says that files are on their way. */
+  constructor(
+    private readonly newer: () => string,
+    private readonly uploading: () => boolean,
+  ) {}
 
   /** For the life of the page. */
   start(): void {
@@ -28,7 +31,7 @@ export class Renewal {
 
   private look(): void {
     const newer = this.newer();
-    if (!newer || !idle({ hidden: document.hidden, untouched: Date.now() - this.touched, unsaved: unsaved() })) return;
+    if (!newer || !idle({ hidden: document.hidden, untouched: Date.now() - this.touched, unsaved: this.uploading() || unsaved() })) return;
     try {
       // Once for each version: what comes may be kept by something between.
       if (sessionStorage.getItem('holdfast.renewed') === newer) return;

@@ -5,7 +5,7 @@ import { get, post, Problem, request } from '../lib/api';
 import { SvelteMap } from 'svelte/reactivity';
 import { emptyView, fold, fromSnapshot, trimmed, withKept, withOlder, withOptions, withTail, type View } from '../lib/fold';
 import { drop, readJSON, write } from '../lib/storage';
-import type { Item, ItemsPage, LogEvent, SessionRow } from '../lib/types';
+import type { FoundFile, Item, ItemsPage, LogEvent, SessionRow } from '../lib/types';
 
 const PAGE = 100;
 /** The pages in which a far place is gone to; the host gives no larger ones. */
@@ -245,8 +245,8 @@ export class OpenSession {
   }
 
   /** Files of the session's folder by letters of their path, the best first. */
-  async files(query: string, limit: number, signal: AbortSignal): Promise<{ path: string; dir?: boolean }[]> {
-    const found = await get<{ files: { path: string; dir?: boolean }[] }>(`${this.path}/files?q=${encodeURIComponent(query)}&limit=${limit}`, signal);
+  async files(query: string, limit: number, signal: AbortSignal): Promise<FoundFile[]> {
+    const found = await get<{ files: FoundFile[] }>(`${this.path}/files?q=${encodeURIComponent(query)}&limit=${limit}`, signal);
     return found.files;
   }
 

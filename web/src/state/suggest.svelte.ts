@@ -3,6 +3,7 @@
 import { best } from '../lib/fuzzy';
 import type { IconName } from '../lib/icons';
 import type { AgentCommand } from '../lib/pickers';
+import type { FoundFile } from '../lib/types';
 import { mention, triggerAt, type Trigger } from '../lib/trigger';
 
 export interface Suggestion {
@@ -39,7 +40,7 @@ export class Suggest {
 
   constructor(
     private readonly commands: () => { agent: AgentCommand[]; own: OwnCommand[] },
-    private readonly files: (query: string, limit: number, signal: AbortSignal) => Promise<{ path: string; dir?: boolean }[]>,
+    private readonly files: (query: string, limit: number, signal: AbortSignal) => Promise<FoundFile[]>,
   ) {}
 
   rows = $derived.by<Suggestion[]>(() => {

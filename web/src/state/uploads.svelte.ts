@@ -1,10 +1,9 @@
-// The files of a message that is being written. Each is stored at the host as soon as it is given, so that the message
-// itself is small and can be kept; what is stored is remembered with the draft.
+// The files of a message. Each is stored at the host as soon as it is given, so that the message itself is small and can
+// be kept. They are a draft's first and then, with what is still on its way, those of a message in the outbox.
 
 import { t } from '../i18n/index.svelte';
 import { newId, noAnswer, Problem } from '../lib/api';
 import { base } from '../lib/base';
-import { drop, readJSON, write } from '../lib/storage';
 import type { Attached } from '../lib/types';
 
 /** What the host takes. */
@@ -21,23 +20,33 @@ export interface Upload {
   /** From 0 to 1. */
   progress: number;
   reason: string;
+  /** In an earlier life of the page it was on its way, for which alone a browser gives a picked file; or the host let it go. */
+  lost?: 'reload' | 'host';
   stored: Attached | null;
 }
 
+/** What a browser keeps of a file: where the host has it; or, without an id, that it was on its way there, or is gone. */
+export type KeptFile = Attached | { name: string; size: number; id?: undefined; gone?: boolean };
+
+const lost = (how: 'reload' | 'host') =>
+  ({ state: 'failed', stored: null, lost: how, reason: how === 'host' ? t.composer.fileGone : t.composer.fileLost }) as const;
+
 export class Uploads {
   entries = $state<Upload[]>([]);
+  /** Told of each file that came, went, arrived or failed. */
+  onchange = () => {};
   private readonly files = new Map<string, File>();
   private readonly requests = new Map<string, XMLHttpRequest>();
-  private readonly key: string;
 
   constructor(
-    session: string,
+    kept: KeptFile[],
     private readonly unauthorized: () => void,
   ) {
-    this.key = `draftfiles.${session}`;
-    for (const stored of readJSON<Attached[]>(this.key, [])) {
-      this.entries.push({ key: stored.id, name: stored.name, size: stored.size, state: 'done', progress: 1, reason: '', stored });
-    }
+    this.entries = kept.map((file): Upload =>
+      file.id === undefined
+        ? { key: newId(), name: file.name, size: file.size, progress: 0, ...lost(file.gone ? 'host' : 'reload') }
+        : { key: file.id, name: file.name, size: file.size, state: 'done', progress: 1, reason: '', stored: file },
+    );
   }
 
   /** Everything that was given is at the host. */
@@ -45,8 +54,43 @@ export class Uploads {
     return this.entries.every((entry) => entry.state === 'done');
   }
 
+  /** So many are on their way. */
+  get pending(): number {
+    return this.entries.filter((entry) => entry.state === 'sending' || entry.state === 'waiting').length;
+  }
+
+  /** A person has to decide about one. */
+  get failed(): boolean {
+    return this.entries.some((entry) => entry.state === 'failed');
+  }
+
   get stored(): Attached[] {
     return this.entries.flatMap((entry) => entry.stored ?? []);
+  }
+
+  /** What a later life of the page can know of them. What was refused here was never to be sent. */
+  get kept(): KeptFile[] {
+    return this.entries.flatMap((entry): KeptFile[] => {
+      if (entry.stored) return [entry.stored];
+      const { name, size } = entry;
+      return this.files.has(entry.key) || entry.lost ? [{ name, size, ...(entry.lost === 'host' && { gone: true }) }] : [];
+    });
+  }
+
+  /** Asks whether the host still has what an earlier life of the page gave it: it keeps for a day what no message names. */
+  async look(): Promise<void> {
+    await Promise.all(
+      this.stored.map(async ({ id }) => {
+        const gone = await fetch(`${base}/api/v1/attachments/${encodeURIComponent(id)}`, { method: 'HEAD', credentials: 'same-origin', cache: 'no-store' }).then(
+          (answer) => answer.status === 404,
+          () => false,
+        );
+        const entry = this.entries.find((each) => each.stored?.id === id);
+        if (!gone || !entry) return;
+        Object.assign(entry, lost('host'));
+        this.onchange();
+      }),
+    );
   }
 
   add(files: Iterable<File>): void {
@@ -58,6 +102,7 @@ export class Uploads {
       this.files.set(key, file);
       this.begin(key);
     }
+    this.onchange();
   }
 
   remove(key: string): void {
@@ -65,7 +110,20 @@ export class Uploads {
     this.requests.delete(key);
     this.files.delete(key);
     this.entries = this.entries.filter((entry) => entry.key !== key);
-    this.keep();
+    this.onchange();
+  }
+
+  /** Takes over what another has; what is on its way begins anew. */
+  join(other: Uploads): void {
+    other.close();
+    for (const entry of other.entries) {
+      const file = other.files.get(entry.key);
+      this.entries.push(entry);
+      if (!file) continue;
+      this.files.set(entry.key, file);
+      this.begin(entry.key);
+    }
+    this.onchange();
   }
 
   /** Tries again what no host has answered. */
@@ -77,7 +135,13 @@ export class Uploads {
     return entry.state === 'failed' && this.files.has(entry.key);
   }
 
-  begin(key: string): void {
+  /** Uploads again what failed. */
+  retry(key: string): void {
+    this.begin(key);
+    this.onchange();
+  }
+
+  private begin(key: string): void {
     const entry = this.find(key);
     const file = this.files.get(key);
     if (!entry || !file) return;
@@ -92,20 +156,16 @@ export class Uploads {
       if (now && event.lengthComputable) now.progress = event.loaded / event.total;
     };
     request.onload = () => this.answered(key, request);
-    request.onerror = () => this.failed(key, noAnswer());
+    request.onerror = () => this.fail(key, noAnswer());
     request.open('POST', `${base}/api/v1/attachments`);
     request.setRequestHeader('Accept', 'application/json');
     request.send(form);
   }
 
-  clear(): void {
-    this.entries = [];
-    this.files.clear();
-    this.keep();
-  }
-
+  /** Ends what is on its way. */
   close(): void {
     for (const request of this.requests.values()) request.abort();
+    this.requests.clear();
   }
 
   private refuses(file: File): string {
@@ -134,24 +194,19 @@ export class Uploads {
       const stored = doc as unknown as Attached;
       Object.assign(entry, { state: 'done', progress: 1, stored, name: stored.name, size: stored.size });
       this.files.delete(key);
-      this.keep();
+      this.onchange();
       return;
     }
     const say = (field: string, otherwise: string) => (typeof doc[field] === 'string' ? (doc[field] as string) : otherwise);
-    this.failed(key, new Problem(request.status, say('code', ''), say('title', t.problem.status(request.status)), say('detail', '')));
+    this.fail(key, new Problem(request.status, say('code', ''), say('title', t.problem.status(request.status)), say('detail', '')));
   }
 
-  private failed(key: string, problem: Problem): void {
+  private fail(key: string, problem: Problem): void {
     const entry = this.find(key);
     this.requests.delete(key);
     if (!entry) return;
     if (problem.status === 401) this.unauthorized();
     Object.assign(entry, { state: problem.status === 0 ? 'waiting' : 'failed', reason: problem.status === 0 ? '' : problem.detail || problem.title });
-  }
-
-  private keep(): void {
-    const stored = this.stored;
-    if (stored.length > 0) write(this.key, JSON.stringify(stored));
-    else drop(this.key);
+    this.onchange();
   }
 }

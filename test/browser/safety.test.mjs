@@ -26,6 +26,8 @@ atBothSizes([
           'say "[one](javascript:alert(1)) [two](JaVaScRiPt:alert(1)) [three](data:text/html,<script>alert(1)</script>)\\n\\n"',
           'say "[four](java\\tscript:alert(1)) <javascript:alert(1)> [five](vbscript:x) [good](https://example.com/)\\n\\n"',
           'say "![picture](javascript:alert(1)) ![remote](https://example.com/pixel.png)\\n\\n"',
+          'say "[six][evil] ![seven][evil] [evil][] eight[^<img/src=x/onerror=alert(1)>]\\n\\n"',
+          'say "[evil]: JaVaScRiPt:alert(1)\\n\\n[^<img/src=x/onerror=alert(1)>]: <img src=x onerror=alert(1)> [evil]\\n\\n"',
           'say "<svg onload=alert(1)><iframe srcdoc=\'<script>alert(1)</script>\'></iframe>\\n\\n"',
           'say "| a |\\n|---|\\n| <img src=x onerror=alert(1)> |\\n\\n```<img\\n<img src=x onerror=alert(1)>\\n```\\n\\n"',
           `think "${IMG}"`,

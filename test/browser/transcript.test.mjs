@@ -6,6 +6,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { atBothSizes } from './page.mjs';
+import { tasks } from './work.mjs';
 import { until } from './world.mjs';
 
 /** A round of an agent's work: a few words, a command with output. Nine events, two items. */
@@ -333,37 +334,72 @@ atBothSizes([
   ],
   [
     'an answer of 100,000 characters streams without holding the page up or moving what is read',
-    async ({ visitor }) => {
+    async ({ world, visitor }) => {
       const person = await visitor();
       const { page } = person;
       await page.addInitScript(() => {
-        globalThis.tasks = [];
         globalThis.shift = 0;
-        new PerformanceObserver((list) => {
-          for (const entry of list.getEntries()) globalThis.tasks.push(Math.round(entry.duration));
-        }).observe({ type: 'longtask', buffered: true });
         new PerformanceObserver((list) => {
           for (const entry of list.getEntries()) if (!entry.hadRecentInput) globalThis.shift += entry.value;
         }).observe({ type: 'layout-shift', buffered: true });
       });
       const code = 'say "\\n\\n```go\\n"\n' + 'say "func next(n int) int { return n + 1 }\\n"\n'.repeat(60) + 'say "```\\n\\n| a | b |\\n|---|---|\\n| 1 | 2 |\\n\\n"';
-      await person.begin('say ready');
+      const id = await person.begin('say ready');
       await answer(page, 'ready').waitFor();
       await person.finished();
-      await person.send(Array.from({ length: 6 }, (_, i) => `stream 1100 2ms seed=${i}\n${code}`).join('\n'));
-      await page.locator('.say.open').waitFor();
-      await page.evaluate(() => {
-        globalThis.tasks = [];
-        globalThis.shift = 0;
+      // Not through the composer: a test types each line of it as an editing command of its own, all in one task.
+      const script = Array.from({ length: 6 }, (_, i) => `stream 1100 2ms seed=${i}\n${code}`).join('\n');
+      const costs = await tasks(page, async () => {
+        await world.call('POST', `/api/v1/sessions/${id}/messages`, { client_id: 'long', text: script });
+        await page.locator('.say.open').waitFor();
+        await page.evaluate(() => (globalThis.shift = 0));
+        await page.locator('.say.open').waitFor({ state: 'detached', timeout: 90_000 });
       });
-      await page.locator('.say.open').waitFor({ state: 'detached', timeout: 90_000 });
-      const { tasks, shift, length } = await page.evaluate(() => ({ tasks: globalThis.tasks, shift: globalThis.shift, length: document.querySelectorAll('.say')[1].textContent.length }));
-      const over = tasks.filter((ms) => ms > 50);
-      console.log(`  ${length} characters: ${over.length} tasks over 50 ms, the longest ${Math.max(0, ...tasks)} ms; layout shift ${shift.toFixed(4)}`);
+      const { shift, length } = await page.evaluate(() => ({ shift: globalThis.shift, length: document.querySelectorAll('.say')[1].textContent.length }));
+      console.log(`  ${length} characters: ${costs.filter((ms) => ms > 50).length} tasks over 50 ms of CPU, the longest ${costs[0].toFixed(1)} ms; layout shift ${shift.toFixed(4)}`);
+      // CPU time too is longer where two programs share a core: a single task may be over, and none by much.
+      assert.ok(costs[1] < 50 && costs[0] < 100, `no task holds the page up: ${costs.slice(0, 5)}`);
       assert.ok(length > 90_000, `${length} characters`);
       assert.ok(shift < 0.02, `what is read was moved: ${shift}`);
     },
     { once: true },
+  ],
+  [
+    'links and notes lead to what is defined elsewhere in the answer, also while it comes',
+    async ({ world, visitor }) => {
+      const person = await visitor();
+      const { page } = person;
+      writeFileSync(join(world.work, 'notes.txt'), 'kept');
+      await page.addInitScript(() => {
+        globalThis.led = new Set();
+        new MutationObserver(() => {
+          for (const link of document.querySelectorAll('a[href^="https://example.com"]')) globalThis.led.add(link.href);
+        }).observe(document, { childList: true, subtree: true, attributes: true });
+      });
+      const more = Array.from({ length: 40 }, (_, i) => `Paragraph ${i} of what lies between.`).join('\n\n');
+      await person.begin(
+        [
+          'say "Read [the guide][guide] and [notes] first[^why].\\n\\n"',
+          `say ${JSON.stringify(`${more}\n\n`)}`,
+          'say "[guide]: https://example.com/gui"\nsleep 300ms',
+          'say "de\\n[notes]: notes.txt\\n\\n[^why]: Because of *this*."',
+        ].join('\n'),
+      );
+      await page.getByRole('note').waitFor();
+      await person.finished();
+      assert.deepEqual(await page.evaluate(() => [...globalThis.led]), ['https://example.com/guide'], 'never with half an address');
+      assert.equal(await page.getByRole('link', { name: 'the guide', exact: true }).getAttribute('href'), 'https://example.com/guide');
+      assert.match(await page.getByRole('link', { name: 'notes', exact: true }).getAttribute('href'), /files\/raw\?path=notes\.txt$/);
+      await page.reload();
+      const reference = page.getByRole('button', { name: 'Footnote why' });
+      await reference.scrollIntoViewIfNeeded();
+      await reference.press('Enter');
+      const note = page.getByRole('note');
+      await until('the note is in view, and has the focus', () => note.evaluate((each) => each === document.activeElement && each.getBoundingClientRect().top < innerHeight));
+      assert.equal(await note.locator('em').textContent(), 'this');
+      assert.deepEqual(await person.axe(), []);
+      await person.notSideways();
+    },
   ],
   [
     'formulas are drawn, files that are named are shown from the folder and from nowhere else, code is wrapped on demand',

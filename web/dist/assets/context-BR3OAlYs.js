@@ -1,1 +1,0 @@
-import{gt as e,yt as t}from"./disclose-version-DYCEAlOe.js";var n=Symbol(`app`);function r(e){t(n,e)}function i(){return e(n)}export{i as n,r as t};

@@ -11,7 +11,7 @@ GOLANGCI         := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)/golangci-lint
 # Where one test needs more than a few seconds it stands in a folder of its own.
 UNIT := ./cmd/... ./internal/... ./test/agent/... ./test/layout/... ./test/mockmodel/... ./web/...
 
-.PHONY: run build test test-go test-e2e test-go-race test-e2e-all test-browser test-real test-supervisors test-soak soak test-race lint lint-go lint-web check release test-release image bench web shots tools
+.PHONY: run build test test-go test-e2e test-go-race test-e2e-all test-browser test-real test-supervisors test-soak soak test-race lint lint-go lint-web check release test-release image bench bench-page web shots tools
 
 run: build
 	exec bin/holdfast up
@@ -110,6 +110,11 @@ image: release
 bench:
 	$(GO) run ./test/bench $(BENCH)
 	$(GO) test -run '^$$' -bench . -timeout 90m ./internal/store ./internal/session
+	$(MAKE) bench-page
+
+# The page with a session of 50,000 events, in Chromium.
+bench-page: test/browser/node_modules
+	cd test/browser && npm run -s bench
 
 web: web/node_modules
 	cd web && npm run build

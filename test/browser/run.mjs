@@ -18,7 +18,7 @@ const [what, ...names] = process.argv.slice(2);
 
 const whole = '/usr/bin/chromium';
 const shell = '/usr/bin/chromium-headless-shell';
-const chromium = process.env.CHROMIUM ?? (what === 'test' && existsSync(shell) ? shell : whole);
+const chromium = process.env.CHROMIUM ?? (what !== 'shots' && existsSync(shell) ? shell : whole);
 if (!existsSync(chromium)) {
   console.error(`SKIPPED: the tests in a browser did not run. There is no ${chromium}; install Chromium or set CHROMIUM to its path.`);
   process.exit(process.env.CI ? 1 : 0);
@@ -41,7 +41,7 @@ process.exit(code);
 
 function build() {
   return [
-    ['holdfast', './cmd/holdfast', '-tags', 'failpoints'],
+    ['holdfast', './cmd/holdfast', ...(what === 'bench' ? [] : ['-tags', 'failpoints'])],
     ['scripted', './test/agent'],
   ].every(([name, from, ...flags]) => {
     const made = spawnSync('go', ['build', ...flags, '-o', join(bin, name), from], { cwd: root, stdio: 'inherit' });
@@ -51,7 +51,7 @@ function build() {
 }
 
 async function run() {
-  if (what === 'shots') return node(['shots.mjs', ...names], 'inherit');
+  if (what !== 'test') return node([`${what}.mjs`, ...names], 'inherit');
   const files = names.length ? names : readdirSync(here).filter((name) => name.endsWith('.test.mjs'));
   const failed = [];
   const begun = performance.now();
@@ -74,7 +74,7 @@ async function node(args, stdio) {
     stdio: ['ignore', stdio, stdio],
     env: { ...process.env, HOLDFAST_TEST_BIN: bin, CHROMIUM: chromium },
     // A file that hangs is a failure like any other.
-    timeout: what === 'shots' ? undefined : 600_000,
+    timeout: what === 'test' ? 600_000 : undefined,
     killSignal: 'SIGKILL',
   });
   children.add(child);

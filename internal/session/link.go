@@ -119,7 +119,10 @@ func (w *worker) attach(ep store.Epoch) (over bool, err error) {
 	failpoint.Hit("host.attach")
 	l.conn = conn
 	if err := l.compare(conn.Hello); err != nil {
-		_ = conn.End(true)
+		var mismatch *mismatchError
+		if errors.As(err, &mismatch) {
+			_ = conn.End(true)
+		}
 		return false, err
 	}
 	l.accepted.Store(conn.Hello.In.N)
@@ -246,9 +249,6 @@ func (l *link) serve(ctx context.Context) (over bool, err error) {
 			last, stop := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 			defer stop()
 			_ = l.flush(last)
-			if !l.m.returns.Load() {
-				_ = l.conn.Leave()
-			}
 			return false, nil
 		}
 	}

@@ -199,6 +199,38 @@ func (m *Manager) Close() error {
 	m.mu.Unlock()
 	m.cancel()
 	m.wg.Wait()
+	if m.returns.Load() {
+		return nil
+	}
+	return m.leave()
+}
+
+// leave tells every keeper that the host has stopped and that no other comes
+// right after it, also those that it had not met: they were just born, or left
+// by a life that crashed.
+func (m *Manager) leave() error {
+	ctx, stop := context.WithTimeout(context.Background(), 2*time.Second)
+	defer stop()
+	epochs, err := m.Store.Epochs(ctx, true)
+	if err != nil {
+		return fmt.Errorf("leave the agents to their keepers: %w", err)
+	}
+	var group sync.WaitGroup
+	for _, ep := range epochs {
+		group.Go(func() {
+			conn, err := keeper.Dial(ctx, m.dir(ep.Name), keeper.Events{})
+			if errors.Is(err, keeper.ErrNoKeeper) {
+				return // it has ended
+			}
+			if err == nil {
+				err = errors.Join(conn.Leave(), conn.Close())
+			}
+			if err != nil {
+				m.Log.Warn("tell keeper that the host stops", "epoch", ep.Name, "err", err)
+			}
+		})
+	}
+	group.Wait()
 	return nil
 }
 

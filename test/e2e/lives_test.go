@@ -185,3 +185,20 @@ func TestSafeMode(t *testing.T) {
 		t.Errorf("safe mode again: %s", me.SafeMode)
 	}
 }
+
+// TestStopInMidWrite asks a host to stop while it writes what agents say. Each
+// keeper is told that nobody comes back, and does not wait the days that it
+// waits after a crash.
+func TestStopInMidWrite(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil, "[leases]\nasked = \"1s\"\n")
+	w.start("store.commit.before=slow60@1")
+	text, _ := stream(20_000, "10ms", 77)
+	for i := range 6 {
+		s := w.newSession()
+		w.send(s.ID, text)
+		w.until("the answer's beginning", time.Minute, func() bool { return len(w.events(s.ID)) > 10+i })
+	}
+	w.stop()
+	w.until("the agents' end", time.Minute, func() bool { return len(w.marked()) == 0 })
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,9 +16,10 @@ import (
 // TestTallies ends runs in every way and looks at the counts. What is rolled
 // back is not counted.
 func TestTallies(t *testing.T) {
-	now := time.Now()
+	begun := time.Now()
+	var later atomic.Int64 // nanoseconds; the store looks at its clock when it likes
 	st, err := store.Open(t.Context(), store.Options{
-		Path: filepath.Join(t.TempDir(), "db"), Log: slog.New(slog.DiscardHandler), BootID: "b", Now: func() time.Time { return now },
+		Path: filepath.Join(t.TempDir(), "db"), Log: slog.New(slog.DiscardHandler), BootID: "b", Now: func() time.Time { return begun.Add(time.Duration(later.Load())) },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -58,11 +60,11 @@ func TestTallies(t *testing.T) {
 		t.Fatal(err)
 	}
 	run := send("one")
-	now = now.Add(10 * time.Second)
+	later.Add(int64(10 * time.Second))
 	end(run, store.Failed, errors.New("rolled back"))
 	end(run, store.EndTurn, nil)
 	run = send("two")
-	now = now.Add(10 * time.Hour)
+	later.Add(int64(10 * time.Hour))
 	end(run, "an agent's own words", nil)
 	want := map[string]Tally{"a": {
 		Ended: map[string]uint64{store.Cancelled: 1, store.EndTurn: 1, "other": 1},

@@ -1,6 +1,6 @@
-// Makes the two fonts of src/fonts: of the text's the weights that the page uses, of the code's the part that code is mostly
-// written in, both without the features that are off anyway. Half of the whole; what is left out is still loaded where it
-// occurs (styles/tokens.css).
+// Makes the fonts of src/fonts: of the text's the weights that the page uses, of the code's the part that code is mostly
+// written in, and what its output is drawn with, all without the features that are off anyway. The first two come with the
+// first load; the third, and what is left out, where it occurs (styles/tokens.css).
 //
 //   npm run fonts
 
@@ -8,14 +8,19 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import subset from 'subset-font';
 
-/** What tokens.css says of the same. */
+/** What tokens.css says of the same: what code is written in, and what its output is drawn with now and then. */
 const code = [
-  [0x20, 0x17f], // Latin
+  [0x20, 0x7e], // Latin
+  [0xa0, 0xff],
   [0x2000, 0x206f], // punctuation
   [0x20ac, 0x20ac], // euro
-  [0x2190, 0x2199], // arrows
-  [0x2500, 0x25ff], // boxes, blocks, shapes
+  [0x2190, 0x2193], // arrows
   [0xfffd, 0xfffd],
+];
+const drawn = [
+  [0x100, 0x17f], // more Latin
+  [0x2194, 0x2199], // more arrows
+  [0x2500, 0x25ff], // boxes, blocks, shapes
 ];
 /** The whole of what Fontsource calls Latin. */
 const words = [[0x20, 0xffff]];
@@ -30,6 +35,7 @@ for (const [name, from, ranges, options] of [
     { keepFeatures: ['kern', 'mark', 'mkmk', 'ccmp', 'locl', 'tnum'], variationAxes: { wght: { min: 400, max: 700 } } },
   ],
   ['commit-mono', '@fontsource/commit-mono/files/commit-mono-latin-400-normal.woff2', code, { keepFeatures: [] }],
+  ['commit-mono-drawn', '@fontsource/commit-mono/files/commit-mono-latin-400-normal.woff2', drawn, { keepFeatures: [] }],
 ]) {
   const whole = readFileSync(resolve(from));
   const part = await subset(whole, textOf(ranges), { targetFormat: 'woff2', ...options });

@@ -43,5 +43,5 @@ export default defineConfig({
     reportCompressedSize: true,
   },
   server: { proxy: { '/api': process.env.HOLDFAST_DEV_HOST ?? 'http://127.0.0.1:8787' } },
-  test: { include: ['src/**/*.test.ts'], environment: 'node' },
+  test: { include: ['src/**/*.test.ts'], setupFiles: ['src/i18n/setup.ts'], environment: 'node' },
 });

@@ -2,7 +2,7 @@
 // derived is drawn anew when the language changes.
 
 import { read, drop, write } from '../lib/storage';
-import { en, type Words } from './en';
+import type { Words } from './en';
 
 /** Each language in its own name, for those who cannot read the present one. */
 export const languages = { en: 'English', de: 'Deutsch' } as const;
@@ -10,19 +10,20 @@ export type Language = keyof typeof languages;
 /** system: the first of the browser's languages that the page has. */
 export type Choice = 'system' | Language;
 
-/** English is there from the start, and what the page says until another one has come. */
+/** A browser reads the one that it speaks. */
 const catalogues: Record<Language, () => Promise<Words>> = {
-  en: () => Promise.resolve(en),
+  en: () => import('./en').then((module) => module.en),
   de: () => import('./de').then((module) => module.de),
 };
 
 const isLanguage = (name: string | null): name is Language => name !== null && Object.hasOwn(catalogues, name);
 
-let words = $state.raw<Words>(en);
+// Nothing is said before the first has come.
+let words = $state.raw({} as Words);
 let choice = $state<Choice>(chosen());
 let asked = 0;
 
-export const t: Words = new Proxy(en, { get: (_, place) => words[place as keyof Words] });
+export const t: Words = new Proxy({} as Words, { get: (_, place) => words[place as keyof Words] });
 
 /** What was chosen in this browser. */
 function chosen(): Choice {
@@ -50,10 +51,10 @@ export const language = {
     return choice;
   },
 
-  /** Before the page is drawn. A language that does not come leaves English: its words are there. */
+  /** Before the page is drawn. In place of a language that does not come it speaks English. */
   async start(): Promise<void> {
     window.addEventListener('languagechange', () => void speak().catch(() => undefined));
-    await speak().catch(() => undefined);
+    await speak().catch(async () => (words = await catalogues.en()));
   },
 
   /** Changes the language and keeps the choice; fails, and changes nothing, where its words cannot be read. */

@@ -1,6 +1,7 @@
 // A file's change as lines with numbers, for the tool card and the permission.
 
-import { structuredPatch } from 'diff';
+// Of the library only what compares lines.
+import { structuredPatch } from 'diff/lib/patch/create.js';
 import { t } from '../i18n/index.svelte';
 
 export interface DiffLine {

@@ -7,21 +7,18 @@ import {
   endOf,
   headline,
   historyOf,
-  inShort,
   latency,
   parseLine,
   restartsSince,
-  sentence,
   size,
   span,
   summary,
   timeline,
-  worst,
-  type Health,
   type Ledger,
   type Life,
   type LiveAgent,
 } from './host';
+import { inShort, sentence, worst, type Health } from './health';
 
 const health = (status: Health['status'], ...problems: string[]): Health => ({ status, version: '1', problems });
 const NOW = Date.parse('2026-11-24T12:00:00Z');

@@ -134,7 +134,3 @@ export function safeHref(url: string): string | null {
     return null;
   }
 }
-
-export function countParagraphs(text: string): number {
-  return text.split(/\n\s*\n/).filter((part) => part.trim() !== '').length;
-}

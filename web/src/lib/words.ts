@@ -157,3 +157,8 @@ export function approvalQuestion(approval: Approval): string {
   const title = approval.title.trim();
   return title.endsWith('?') ? title : `${title || t.ask.allow}?`;
 }
+
+/** What an answer is said to consist of: nothing of Markdown is needed for that. */
+export function countParagraphs(text: string): number {
+  return text.split(/\n\s*\n/).filter((part) => part.trim() !== '').length;
+}

@@ -5,10 +5,10 @@ import { t } from '../i18n/index.svelte';
 import { explain, get, post, Problem } from '../lib/api';
 import { base, inside } from '../lib/base';
 import type { AgentOptions } from '../lib/fold';
-import { countParagraphs } from '../lib/markdown';
+import { parseRoute, type Route } from '../lib/route';
 import { drop, read, readJSON, write } from '../lib/storage';
 import { SharedStream } from '../lib/shared';
-import { endWords, loginFailed } from '../lib/words';
+import { countParagraphs, endWords, loginFailed } from '../lib/words';
 import type { Agent, Approval, LogEvent, Me, SessionRow } from '../lib/types';
 import { onOpen, worker } from '../lib/worker';
 import { Drafts } from './drafts.svelte';
@@ -19,17 +19,6 @@ import { Push } from './push.svelte';
 import { Renewal } from './renewal';
 import { OpenSession } from './session.svelte';
 import { Shelf } from './shelf.svelte';
-
-export type Route =
-  | { page: 'home' }
-  | { page: 'new' }
-  | { page: 'session'; id: string }
-  | { page: 'needs-you' }
-  | { page: 'host' }
-  | { page: 'settings' }
-  | { page: 'search' }
-  | { page: 'projects' }
-  | { page: 'missing' };
 
 export interface Toast {
   id: number;
@@ -46,19 +35,6 @@ const LOAD_AGAIN = 3000;
 const QUIET = 8;
 /** A page that nobody sees gives its connection back after this long: a browser has six for all of its tabs. */
 const HIDDEN_FOR = 60_000;
-
-export function parseRoute(path: string): Route {
-  if (path === '/' || path === '') return { page: 'home' };
-  if (path === '/new') return { page: 'new' };
-  if (path === '/needs-you') return { page: 'needs-you' };
-  if (path === '/host') return { page: 'host' };
-  if (path === '/settings') return { page: 'settings' };
-  if (path === '/search') return { page: 'search' };
-  if (path === '/projects') return { page: 'projects' };
-  const session = /^\/s\/([^/]+)\/?$/.exec(path);
-  if (session) return { page: 'session', id: decodeURIComponent(session[1]!) };
-  return { page: 'missing' };
-}
 
 export class App {
   phase = $state<'loading' | 'out' | 'in' | 'down'>('loading');
@@ -612,7 +588,7 @@ function watchKeyboard(): void {
     if (viewport.scale !== 1) return;
     tallest = Math.max(tallest, viewport.height);
     const covered = window.innerHeight - viewport.height > 80;
-    root.classList.toggle('keyboard', covered || (tallest - viewport.height > 150 && document.activeElement?.tagName === 'TEXTAREA'));
+    root.classList.toggle('keyboard', covered || (tallest - viewport.height > 150 && document.activeElement?.matches('textarea, input') === true));
     if (covered) root.style.setProperty('--visible', `${viewport.height}px`);
     else root.style.removeProperty('--visible');
     if (covered) window.scrollTo(0, 0);

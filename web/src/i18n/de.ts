@@ -620,6 +620,7 @@ export const de: Words = {
     you: 'Du',
     actions: 'Aktionen',
     more: 'Weitere Aktionen',
+    select: 'Text auswählen',
     copyText: 'Als Text kopieren',
     copyMarkdown: 'Als Markdown kopieren',
     copyLink: 'Link kopieren',

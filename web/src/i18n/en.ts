@@ -647,6 +647,7 @@ export const en = {
     you: 'You',
     actions: 'Actions',
     more: 'More actions',
+    select: 'Select text',
     copyText: 'Copy as text',
     copyMarkdown: 'Copy as Markdown',
     copyLink: 'Copy link',

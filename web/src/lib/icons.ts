@@ -47,6 +47,7 @@ export const icons = {
   cut: 'M10 3a7 7 0 0 0-5 11.9M10 17a7 7 0 0 0 5-11.9M7.8 7.8l4.4 4.4',
   disk: 'M4 3h12v14H4ZM7 13.5h6M7 6.5h6M7 10h6',
   filter: 'M3 5h14M6 10h8M8.5 15h3',
+  select: 'M7 4h6M10 4v12M7 16h6',
   ticks: 'm3 5.5 1.5 1.5L7 4.5M3 13.5 4.5 15 7 12.5M10 6h7M10 14h7',
   tag: 'M3 3h7l7 7-7 7-7-7ZM6.5 6.5h.01',
   box: 'M3 4h14v4H3ZM4.5 8v8.5h11V8M8 11.5h4',

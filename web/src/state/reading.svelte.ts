@@ -18,6 +18,8 @@ export class Reading {
   /** What it is changed to: rows come and go as they are scrolled by, and no typed word may go with them. */
   text = $state('');
   finding = $state(false);
+  /** The message whose words a thumb selects; held, all others open their menu. */
+  selecting = $state('');
 
   change(item: UserItem, way: 'edit' | 'rewind'): void {
     this.text = item.body.text;

@@ -6,6 +6,7 @@ import { createRequire } from 'node:module';
 import { after, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { chromium } from 'playwright-core';
+import { beyond, small } from './measure.mjs';
 import { until, World } from './world.mjs';
 
 export const desktop = { name: '1440×900', phone: false, options: { viewport: { width: 1440, height: 900 } } };
@@ -15,7 +16,7 @@ export const phone = {
   options: { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true },
 };
 
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 /** Starts a browser. */
 export function launch(executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium') {
@@ -49,7 +50,7 @@ function browser() {
  * and no process may be left.
  *
  * run gets { world, size, visitor }; setup is what World takes. once is for a case that is about no size, which runs at the
- * larger only; failpoints arms places in the host's first life.
+ * larger only, thumb for one that is about touch, at the smaller; failpoints arms places in the host's first life.
  */
 export function atBothSizes(cases) {
   after(async () => {
@@ -59,8 +60,8 @@ export function atBothSizes(cases) {
     for (const size of [desktop, phone]) {
       describe(size.name, { concurrency: 1 }, () => {
         for (const [name, run, setup = {}] of cases) {
-          const { once, ...rest } = setup;
-          if (!(once && size.phone)) test(name, { timeout: 120_000 }, () => one(name, run, rest, size));
+          const { once, thumb, ...rest } = setup;
+          if (size.phone ? !once : !thumb) test(name, { timeout: 120_000 }, () => one(name, run, rest, size));
         }
       });
     }
@@ -256,20 +257,38 @@ export class Person {
     return ask;
   }
 
-  /** What axe finds, one line each. The page's policy keeps scripts out; a debugger's do not count as the page's. */
-  async axe() {
-    await this.page.evaluate(axe);
-    return this.page.evaluate(async () => {
-      // A colour on its way to another is neither.
-      await Promise.all(document.getAnimations().filter((each) => each.effect.getComputedTiming().endTime < Infinity).map((each) => each.finished));
-      const { violations } = await globalThis.axe.run(document, { resultTypes: ['violations'] });
-      return violations.flatMap((v) => v.nodes.map((node) => `${v.id}: ${node.target.join(' ')} ${node.any[0]?.message ?? ''}`));
-    });
+  axe(...rules) {
+    return axe(this.page, ...rules);
   }
 
   async notSideways() {
-    assert.ok(await this.page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'nothing to scroll sideways');
+    assert.deepEqual(await beyond(this.page), [], 'nothing to scroll sideways');
   }
+}
+
+/**
+ * What axe finds, one line each; by all of its rules, or by some. The page's policy keeps scripts out; a debugger's do not
+ * count as the page's.
+ */
+export async function axe(page, ...rules) {
+  if (!(await page.evaluate(() => Boolean(globalThis.axe)))) await page.evaluate(AXE);
+  return page.evaluate(async (only) => {
+    // A colour on its way to another is neither.
+    await Promise.all(document.getAnimations().filter((each) => each.effect.getComputedTiming().endTime < Infinity).map((each) => each.finished));
+    const { violations } = await globalThis.axe.run(document, { resultTypes: ['violations'], ...(only.length && { runOnly: only }) });
+    return violations.flatMap((v) => v.nodes.map((node) => `${v.id}: ${node.target.join(' ')} ${node.any[0]?.message ?? ''}`));
+  }, rules);
+}
+
+/** Looks for faults in what a page shows, in both themes, for a thumb where it is a phone's, and at the narrowest. */
+export async function faultless(page, size) {
+  assert.deepEqual(await axe(page), [], 'axe');
+  // All other rules see no theme.
+  await page.emulateMedia({ colorScheme: 'dark' });
+  assert.deepEqual(await axe(page, 'color-contrast'), [], 'axe, dark');
+  await page.emulateMedia({ colorScheme: 'light' });
+  if (size.phone) assert.deepEqual(await small(page), [], 'targets of less than 44 px');
+  assert.deepEqual(await beyond(page), [], 'out of reach');
 }
 
 /** A text without its white space: Markdown drops what stands at the end of a paragraph. */

@@ -115,26 +115,25 @@ export const scenes = {
   streaming: async (person) => {
     await run(person, story('stream 300 30ms seed=5'));
     await person.page.locator('.say.open').nth(0).waitFor();
-    await until('the last words', async () => (await person.shown()).includes('limit of 30 s'));
-    await person.page.waitForTimeout(1500);
+    // Past the last words that it says by itself, in the midst of those that stream.
+    await until('the last words', async () => (await person.shown()).split('holds as before.')[1]?.length > 200);
     await dress(person.page);
   },
   permission: async (person) => {
     await run(person, story('ask q1 "Push" git push --force-with-lease origin jitter'));
     await person.page.locator(person.size.phone ? '.askbar' : 'div.ask').waitFor();
     await dress(person.page);
-    await person.page.waitForTimeout(600);
+    if (!person.size.phone) await person.page.getByRole('button', { name: /Allow once/, disabled: false }).waitFor();
   },
   question: async (person) => {
     await scenes.permission(person);
-    await person.question();
-    await person.page.waitForTimeout(600);
+    const ask = await person.question();
+    await ask.getByRole('button', { name: /Allow once/, disabled: false }).waitFor();
   },
   resolved: async (person) => {
     await run(person, story('ask q1 "Push" git push --force-with-lease origin jitter\nsay "\\n\\nPushed."'));
     const ask = await person.question();
-    await person.page.waitForTimeout(600);
-    await ask.getByRole('button', { name: /Allow once/ }).click();
+    await ask.getByRole('button', { name: /Allow once/, disabled: false }).click();
     await person.finished();
     await dress(person.page);
   },

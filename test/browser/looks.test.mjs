@@ -1,0 +1,47 @@
+// Every state that the stand-in of web/mock can show: nothing for axe to find, no target that a thumb would miss, and nothing
+// out of reach at the narrowest, in German too. Its sessions have long names, many kinds of items, and every control.
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { scenes, speak, stage } from '../../web/mock/scenes.mjs';
+import { desktop, faultless, launch, phone } from './page.mjs';
+import { beyond, small } from './measure.mjs';
+
+let browser;
+let hosts;
+before(async () => ([browser, hosts] = await Promise.all([launch(), stage()])));
+after(async () => {
+  hosts?.stop();
+  await browser?.close();
+});
+
+describe('at both sizes', { concurrency: 2 }, () => {
+  for (const size of [desktop, phone]) {
+    describe(size.name, { concurrency: 1 }, () => {
+      for (const [name, scene] of Object.entries(scenes)) {
+        test(name, { timeout: 60_000 }, async () => {
+          const context = await browser.newContext({ ...size.options, serviceWorkers: 'block' });
+          try {
+            const page = await context.newPage();
+            page.setDefaultTimeout(20_000);
+            const faults = [];
+            page.on('pageerror', (error) => faults.push(error.stack));
+            page.on('console', (message) => message.type() === 'error' && !message.text().includes('401') && faults.push(message.text()));
+            await hosts.set(page);
+            await scene(page);
+            await faultless(page, size);
+            await speak(page, 'de');
+            assert.deepEqual(await beyond(page), [], 'out of reach, German');
+            if (size.phone) assert.deepEqual(await small(page), [], 'targets of less than 44 px, German');
+            // A small phone; a desk at 200 %.
+            await page.setViewportSize(size.phone ? { width: 320, height: 844 } : { width: 720, height: 450 });
+            assert.deepEqual(await beyond(page), [], 'out of reach, German, at the narrowest');
+            assert.deepEqual(faults, []);
+          } finally {
+            await context.close();
+          }
+        });
+      }
+    });
+  }
+});

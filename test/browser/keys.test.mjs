@@ -11,7 +11,7 @@ const focused = (page) =>
     const box = at.getBoundingClientRect();
     const ringed = [at, at.parentElement, at.closest('form, .field, .findbar, .top')].some((each) => each && getComputedStyle(each).boxShadow !== 'none');
     return {
-      name: (at.ariaLabel ?? at.labels?.[0]?.textContent ?? at.textContent ?? '').trim(),
+      name: at === document.body ? '' : (at.ariaLabel ?? at.labels?.[0]?.textContent ?? at.textContent ?? '').trim(),
       seen: at === document.body || (ringed && box.width > 0 && box.bottom > 0 && box.top < innerHeight && box.left < innerWidth),
     };
   });
@@ -40,7 +40,7 @@ atBothSizes([
 
       await keyboard.press('n');
       await page.getByRole('radio', { name: /Script/ }).waitFor();
-      await tabTo(page, /^Script|Script$|Script/);
+      await tabTo(page, /Script/);
       await keyboard.press('Space');
       await page.getByRole('radio', { name: /Script/, checked: true }).waitFor();
       await until('the text has the focus', async () => (await page.evaluate(() => document.activeElement.tagName)) === 'TEXTAREA');

@@ -9,6 +9,8 @@ import { beyond, small } from './measure.mjs';
 
 let browser;
 let hosts;
+/** One profile at each size: what one page has read the next ones have. */
+const profiles = new Map();
 before(async () => ([browser, hosts] = await Promise.all([launch(), stage()])));
 after(async () => {
   hosts?.stop();
@@ -20,9 +22,9 @@ describe('at both sizes', { concurrency: 2 }, () => {
     describe(size.name, { concurrency: 1 }, () => {
       for (const [name, scene] of Object.entries(scenes)) {
         test(name, { timeout: 60_000 }, async () => {
-          const context = await browser.newContext({ ...size.options, serviceWorkers: 'block' });
+          if (!profiles.has(size)) profiles.set(size, await browser.newContext({ ...size.options, serviceWorkers: 'block' }));
+          const page = await profiles.get(size).newPage();
           try {
-            const page = await context.newPage();
             page.setDefaultTimeout(20_000);
             const faults = [];
             page.on('pageerror', (error) => faults.push(error.stack));
@@ -38,7 +40,7 @@ describe('at both sizes', { concurrency: 2 }, () => {
             assert.deepEqual(await beyond(page), [], 'out of reach, German, at the narrowest');
             assert.deepEqual(faults, []);
           } finally {
-            await context.close();
+            await page.close();
           }
         });
       }

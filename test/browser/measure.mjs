@@ -7,6 +7,7 @@ const TARGETS = 'a[href], button, input, textarea, select, summary, [role=option
 const SMALL = [
   '.say a, .you .text a', // a link within a text is as high as its line
   '.sr', // for those who cannot see it
+  '.titlefield', // it comes with the focus, in the place of what was held or pressed
   '[inert] *',
 ];
 
@@ -38,12 +39,19 @@ export function small(page) {
         };
         const x = box.left + box.width / 2;
         const y = box.top + box.height / 2;
-        // Something lies over it.
-        if (!own(x, y)) continue;
+        // Something lies over it, or over an edge of it.
+        const floats = (px, py) => document.elementFromPoint(px, py)?.closest('dialog, .suggest, .pop, .float, .menubox, .toast, .findbar, .jump, .fab') ?? null;
+        const edges = [[x, box.top + 2], [x, box.bottom - 2], [box.left + 2, y], [box.right - 2, y]];
+        if (!own(x, y) || edges.some(([px, py]) => (floats(px, py) ?? zone).contains(zone) === false)) continue;
+        // What the edge of a region cuts off is scrolled in, and what floats goes away.
+        let region = target.parentElement;
+        while (region !== document.body && !/auto|scroll/.test(getComputedStyle(region).overflowY)) region = region.parentElement;
+        const edge = region === document.body ? { top: -1, bottom: innerHeight + 1, left: -1, right: innerWidth + 1 } : region.getBoundingClientRect();
         const reach = (dx, dy) => {
           let n = 0;
           while (n < LEAST && own(x + dx * (n + 1), y + dy * (n + 1))) n++;
-          return n;
+          const [px, py] = [x + dx * (n + 1), y + dy * (n + 1)];
+          return px <= edge.left || px >= edge.right || py <= edge.top || py >= edge.bottom || floats(px, py)?.contains(zone) === false ? LEAST : n;
         };
         const width = reach(-1, 0) + reach(1, 0) + 1;
         const height = reach(0, -1) + reach(0, 1) + 1;

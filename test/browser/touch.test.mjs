@@ -66,11 +66,11 @@ atBothSizes([
       await sheet(page).waitFor({ state: 'detached' });
       await page.waitForFunction(() => getSelection().toString().includes('The first words.'));
       const kept = (selector) => page.locator(selector).first().evaluate((box) => getComputedStyle(box).userSelect);
-      assert.deepEqual([await kept('.say p'), await kept('.you .text'), await kept('.say pre')], ['text', 'none', 'text']);
+      assert.deepEqual([await kept('.msg'), await kept('.you'), await kept('.say pre')], ['auto', 'none', 'text']);
       // Until nothing is.
       await page.evaluate(() => getSelection().removeAllRanges());
       await page.locator('.itemacts.selecting').waitFor({ state: 'detached' });
-      assert.deepEqual([await kept('.say p'), await kept('.say pre')], ['none', 'text']);
+      assert.deepEqual([await kept('.msg'), await kept('.say pre')], ['none', 'text']);
     },
     { thumb: true },
   ],
@@ -122,8 +122,9 @@ atBothSizes([
       const { page } = await visitor();
       const { width, height } = size.options.viewport;
       const keyboard = (up) => page.setViewportSize({ width, height: up ? 500 : height });
-      await page.goto(`${world.base}/search?q=x`);
+      await page.goto(`${world.base}/projects`);
       await page.locator('.tabs').waitFor();
+      await page.getByRole('button', { name: 'New project' }).click();
       await page.locator('main input').first().focus();
       await keyboard(true);
       await page.locator('.tabs').waitFor({ state: 'hidden' });

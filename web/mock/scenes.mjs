@@ -2,7 +2,9 @@
 // test/browser/looks.test.mjs looks for faults in each.
 
 import { spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const mock = fileURLToPath(new URL('./server.mjs', import.meta.url));
@@ -39,14 +41,14 @@ export async function speak(page, language) {
   await page.waitForFunction((name) => document.documentElement.lang === name, language);
 }
 
-const GRAPH = readFileSync(fileURLToPath(new URL('../public/icons/icon-192.png', import.meta.url)));
+const GRAPH = fileURLToPath(new URL('../public/icons/icon-192.png', import.meta.url));
 
 const open = async (page, title) => {
   await page.goto(page.host);
   await page.locator('a:visible', { hasText: title }).first().click();
   // Drawn, and where it opens.
   await page.locator('form.comp textarea').waitFor();
-  await page.locator('.entry').first().waitFor();
+  await page.locator('.entry, .q').first().waitFor();
 };
 
 /** The palette over a session, with what it finds. */
@@ -73,7 +75,10 @@ const below = async (page, part) => {
 };
 
 export const scenes = {
-  home: async (page) => void (await page.goto(page.host)),
+  home: async (page) => {
+    await page.goto(page.host);
+    await page.locator('a:visible', { hasText: 'Jitter for webhook' }).first().waitFor();
+  },
   chat: (page) => open(page, 'Jitter for webhook'),
   interrupted: (page) => open(page, 'Flaky TestLease'),
   rich: (page) => open(page, 'Release notes'),
@@ -119,12 +124,17 @@ export const scenes = {
   },
   gifts: async (page) => {
     await open(page, 'Rename tenant_id');
-    await page.locator('input[type=file]').setInputFiles([
-      { name: 'graph.png', mimeType: 'image/png', buffer: GRAPH },
-      { name: 'failures-eu.csv', mimeType: 'text/csv', buffer: Buffer.from('a,b\n'.repeat(300_000)) },
-      { name: 'recording-of-the-whole-evening.mov', mimeType: 'video/quicktime', buffer: Buffer.alloc(21 * 1024 * 1024) },
-    ]);
+    // Files, because what is sent through the debugger takes long.
+    const folder = mkdtempSync(join(tmpdir(), 'holdfast-gifts'));
+    const [graph, table, film] = ['graph.png', 'failures-eu.csv', 'recording-of-the-whole-evening.mov'].map((name) => join(folder, name));
+    copyFileSync(GRAPH, graph);
+    writeFileSync(table, 'a,b\n'.repeat(300_000));
+    writeFileSync(film, '');
+    truncateSync(film, 21 * 1024 * 1024);
+    await page.locator('input[type=file]').setInputFiles([graph, table, film]);
     await page.locator('.gift img').waitFor();
+    await page.locator('.gift.bad').waitFor();
+    rmSync(folder, { recursive: true });
   },
   failed: (page) => open(page, 'Renew the wildcard'),
   unready: (page) => open(page, 'Speed up the mailer'),
@@ -162,8 +172,15 @@ export const scenes = {
     await page.goto(`${page.host}/projects`);
     await page.locator('.opt').first().waitFor();
   },
-  'needs-you': async (page) => void (await page.goto(`${page.host}/needs-you`)),
-  settings: async (page) => void (await page.goto(`${page.host}/settings`)),
+  'needs-you': async (page) => {
+    await page.goto(`${page.host}/needs-you`);
+    await page.locator('.ask').first().waitFor();
+    await page.locator('a.opt').first().waitFor();
+  },
+  settings: async (page) => {
+    await page.goto(`${page.host}/settings`);
+    await page.getByRole('button', { name: 'Show the code' }).waitFor();
+  },
   'settings-code': async (page) => {
     await page.goto(`${page.host}/settings`);
     await page.getByRole('button', { name: 'Show the code' }).click();

@@ -53,8 +53,12 @@ export function held(run: () => void, spared = '') {
     };
     const each = Object.entries(on) as [string, EventListener][];
     for (const [name, listen] of each) node.addEventListener(name, listen, { capture: true });
+    // Nor does a tap come of it, which would be one on what run has put under the finger.
+    const lift = (event: TouchEvent) => done && event.preventDefault();
+    node.addEventListener('touchend', lift);
     return () => {
       stop();
+      node.removeEventListener('touchend', lift);
       for (const [name, listen] of each) node.removeEventListener(name, listen, { capture: true });
     };
   };

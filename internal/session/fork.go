@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 
@@ -209,6 +210,22 @@ type reading struct {
 	skip  map[string]bool  // messages that wait: they are the original's
 	last  string           // the message that the copy ends with, or any other item
 	held  []store.Item     // messages, by where their answers begin
+}
+
+// read returns a page's items and the messages that stand before it, in the
+// order in which people read them.
+func read(page store.ItemsPage) []store.Item {
+	r := reading{first: map[string]int64{}}
+	for _, it := range page.Items {
+		if _, known := r.first[it.Run]; !known && it.Kind != store.ItemUser {
+			r.first[it.Run] = it.Seq
+		}
+	}
+	var items []store.Item
+	for _, m := range page.Messages {
+		items = append(items, m.Item)
+	}
+	return r.next(append(items, page.Items...), math.MaxInt64, true)
 }
 
 // next takes items in the order of the log and returns what can be copied by

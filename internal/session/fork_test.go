@@ -49,3 +49,23 @@ func TestCopyInReadingOrder(t *testing.T) {
 		}
 	}
 }
+
+// A new agent session is told what was said in that order, too.
+func TestReadPageInReadingOrder(t *testing.T) {
+	item := func(seq int64, id, run, kind string) store.Item {
+		return store.Item{ID: id, Run: run, Kind: kind, Seq: seq}
+	}
+	got := ""
+	for _, it := range read(store.ItemsPage{
+		Messages: []store.Asked{{Item: item(1, "u1", "1", store.ItemUser), Before: 2}, {Item: item(3, "u2", "2", store.ItemUser), Before: 6}},
+		Items: []store.Item{
+			item(4, "b", "1", store.ItemAssistant), item(5, "u3", "3", store.ItemUser),
+			item(6, "c", "2", store.ItemAssistant), item(7, "n", "", store.ItemNotice), item(8, "d", "3", store.ItemAssistant),
+		},
+	}) {
+		got += it.ID + " "
+	}
+	if want := "u1 b u2 c n u3 d "; got != want {
+		t.Errorf("%swant %s", got, want)
+	}
+}

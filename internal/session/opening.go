@@ -309,8 +309,9 @@ func (m *Manager) handover(tx *store.Tx, s store.Session, ep store.Epoch) (strin
 	}
 	var parts []string
 	size := 0
-	for i := len(page.Items) - 1; i >= 0 && size < handoverBytes; i-- {
-		it := page.Items[i]
+	items := read(page)
+	for i := len(items) - 1; i >= 0 && size < handoverBytes; i-- {
+		it := items[i]
 		if !had[it.Run] && it.Run != "" { // those of a copy have none
 			continue
 		}

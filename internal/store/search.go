@@ -17,6 +17,7 @@ import (
 const (
 	searchDeadline = 2 * time.Second
 	searchTime     = 200 * time.Millisecond // that a page may look for its hits
+	searchSample   = 100                    // rows tell whether the beginning of a word is rare: under one in 10
 	queryMax       = 500                    // bytes of a query that count
 	termsMax       = 16
 	snippetBefore  = 60  // characters
@@ -73,9 +74,10 @@ type HitsPage struct {
 }
 
 const (
-	searchQuery = `SELECT f.rowid, e.session, e.kind FROM search f CROSS JOIN events e ON e.id = f.rowid
-		WHERE f.search MATCH ? AND f.rowid < ? ORDER BY f.rowid DESC`
-	hitQuery = `SELECT s.id, s.title, s.archived, e.at, coalesce(i.id, ''), coalesce(i.kind, '` + HitTitle + `'), coalesce(i.seq, 0), coalesce(i.run, ''), coalesce(i.body, '')
+	searchAll   = `SELECT f.rowid, e.session, e.kind FROM search f CROSS JOIN events e ON e.id = f.rowid WHERE f.rowid < ?`
+	searchMatch = ` AND f.search MATCH ?`
+	searchOrder = ` ORDER BY f.rowid DESC`
+	hitQuery    = `SELECT s.id, s.title, s.archived, e.at, coalesce(i.id, ''), coalesce(i.kind, '` + HitTitle + `'), coalesce(i.seq, 0), coalesce(i.run, ''), coalesce(i.body, '')
 		FROM events e CROSS JOIN sessions s ON s.id = e.session AND s.deleted_at = 0 AND s.building = 0
 			LEFT JOIN items i ON i.session = e.session AND i.seq = e.seq
 		WHERE e.id = ? AND (e.kind = 'session.created' OR i.rewound = 0)`
@@ -105,45 +107,20 @@ func (s *Store) Search(ctx context.Context, query Query) (p HitsPage, err error)
 	ctx, cancel := context.WithTimeout(ctx, searchDeadline)
 	defer cancel()
 	err = s.view(ctx, func(q *reading) error {
-		where := newSieve(q, query)
-		match, err := where.match(matchOf(terms))
-		if err != nil || match == "" {
+		f := &finder{q: q, sieve: newSieve(q, query), terms: terms, limit: limit, page: &p, last: before}
+		scopes, some, err := f.sieve.scopes()
+		if err != nil || !some {
 			return err
 		}
-		rows, err := q.query(searchQuery, match, before)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		began := time.Now()
-		last := int64(0)
-		for n := 1; rows.Next(); n++ {
-			if len(p.Hits) == limit || n%64 == 0 && time.Since(began) > s.searchTime {
-				p.Next = strconv.FormatInt(last, 10)
-				break
-			}
-			var session string
-			var kind Kind
-			if err := rows.Scan(&last, &session, &kind); err != nil {
+		whole, beginning := beginningOf(terms)
+		if beginning != nil {
+			rare, err := f.read(append(whole, scopes...), beginning)
+			if err != nil || !rare {
 				return err
-			}
-			ok, err := where.passes(session, kind)
-			if err != nil {
-				return err
-			}
-			if !ok {
-				continue
-			}
-			h, err := q.hit(last, terms)
-			switch {
-			case errors.Is(err, ErrNotFound): // taken back, or in the trash
-			case err != nil:
-				return err
-			case where.kinds == nil || where.kinds[h.Kind]:
-				p.Hits = append(p.Hits, h)
 			}
 		}
-		return errors.Join(rows.Err(), rows.Close())
+		_, err = f.read(append([]string{matchOf(terms)}, scopes...), nil)
+		return err
 	})
 	if err != nil {
 		return HitsPage{}, fmt.Errorf("search: %w", err)
@@ -151,9 +128,101 @@ func (s *Store) Search(ctx context.Context, query Query) (p HitsPage, err error)
 	return p, nil
 }
 
-// hit reads what a row of the index is about, or ErrNotFound where nobody is
-// to see it.
-func (q *reading) hit(row int64, terms []term) (h Hit, err error) {
+// beginningOf takes apart a query whose last word is the beginning of one. The
+// index has to bring together all places of all words that begin so before it
+// gives the first, which takes half a second where they are half of a million
+// items; yet then the newest few have one. So those are looked through first,
+// with what the index knows of the other words.
+func beginningOf(terms []term) (match []string, beginning *term) {
+	last := terms[len(terms)-1]
+	if !last.prefix {
+		return nil, nil
+	}
+	whole := terms[: len(terms)-1 : len(terms)-1]
+	if n := len(last.words) - 1; n > 0 {
+		whole = append(whole, term{words: last.words[:n]})
+	}
+	if len(whole) > 0 {
+		match = []string{matchOf(whole)}
+	}
+	return match, &last
+}
+
+// finder fills a page.
+type finder struct {
+	q     *reading
+	sieve *sieve
+	terms []term
+	limit int
+	page  *HitsPage
+	last  int64 // the row that was looked at; the next ones are before it
+
+	tested, had int // rows for what they must have
+}
+
+// read looks at the rows of the index that match all of match, until there are
+// no more, or the page is full or its time over and says where the next one
+// begins. must, which may be nil, is what the index was not asked for; where it
+// is so rare that the index is the faster, read ends.
+func (f *finder) read(match []string, must *term) (rare bool, err error) {
+	text, args := searchAll, []any{f.last}
+	if len(match) > 0 {
+		text, args = text+searchMatch, append(args, strings.Join(match, " AND "))
+	}
+	rows, err := f.q.query(text+searchOrder, args...)
+	if err != nil {
+		return false, err
+	}
+	defer rows.Close()
+	began := time.Now()
+	for rows.Next() {
+		if len(f.page.Hits) == f.limit {
+			f.page.Next = strconv.FormatInt(f.last, 10)
+			return false, rows.Close()
+		}
+		var session string
+		var kind Kind
+		if err := rows.Scan(&f.last, &session, &kind); err != nil {
+			return false, err
+		}
+		if err := f.look(session, kind, must); err != nil {
+			return false, err
+		}
+		if must != nil && f.tested >= searchSample && f.had*10 < f.tested {
+			return true, rows.Close()
+		}
+		if time.Since(began) > f.q.s.searchTime {
+			f.page.Next = strconv.FormatInt(f.last, 10)
+			return false, rows.Close()
+		}
+	}
+	return false, errors.Join(rows.Err(), rows.Close())
+}
+
+// look puts the row into the page, where it belongs there.
+func (f *finder) look(session string, kind Kind, must *term) error {
+	ok, err := f.sieve.passes(session, kind)
+	if err != nil || !ok {
+		return err
+	}
+	f.tested++
+	h, err := f.q.hit(f.last, f.terms, must)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	f.had++
+	if f.sieve.kinds == nil || f.sieve.kinds[h.Kind] {
+		f.page.Hits = append(f.page.Hits, h)
+	}
+	return nil
+}
+
+// hit reads what a row of the index is about. It is ErrNotFound where that was
+// taken back, or is in the trash, or has not what it must have.
+func (q *reading) hit(row int64, terms []term, must *term) (h Hit, err error) {
 	var at int64
 	var body []byte
 	err = q.one(hitQuery, []any{row}, &h.Session, &h.Title, &h.Archived, &at, &h.Item, &h.Kind, &h.Seq, &h.Run, &body)
@@ -163,6 +232,9 @@ func (q *reading) hit(row int64, terms []term) (h Hit, err error) {
 	text := h.Title
 	if h.Kind != HitTitle {
 		text = wordsOf(Item{Kind: h.Kind, Body: json.RawMessage(body)}, q.blob)
+	}
+	if must != nil && len(matchesIn(text, []term{*must})) == 0 {
+		return h, ErrNotFound
 	}
 	h.At = fromMillis(at)
 	h.Snippet = snippet(text, terms)

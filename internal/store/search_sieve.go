@@ -65,37 +65,36 @@ func newSieve(q *reading, query Query) *sieve {
 	return v
 }
 
-// match narrows what the index is asked for, as far as it knows of it; "" where
-// nothing can be found. It is ErrNotFound where there is no such session.
-func (v *sieve) match(words string) (string, error) {
-	parts := []string{words}
+// scopes are what the index can be asked for of the conditions; some is false
+// where nothing can be found. It is ErrNotFound where there is no such session.
+func (v *sieve) scopes() (parts []string, some bool, err error) {
 	if v.query.Session != "" {
 		var sid int64
 		if err := v.q.one("SELECT sid FROM sessions WHERE id = ?", []any{v.query.Session}, &sid); err != nil {
-			return "", err
+			return nil, false, err
 		}
 		parts = append(parts, `scope : "`+scopeOf(sid)+`"`)
 	}
 	if len(v.kinds) == 1 && v.kinds[HitTitle] {
 		parts = append(parts, `scope : "`+scopeTitle+`"`)
 	}
-	if v.where != "" {
-		list, err := queryRead(v.q, func(r scanner) (sid int64, err error) { return sid, r.Scan(&sid) },
-			"SELECT sid FROM sessions WHERE deleted_at = 0 AND building = 0"+v.where+" LIMIT ?", append(v.args, sieveScopes+1)...)
-		if err != nil || len(list) == 0 {
-			return "", err
-		}
-		if len(list) > sieveScopes {
-			v.known = map[string]bool{}
-			return strings.Join(parts, " AND "), nil
-		}
-		var scopes []string
-		for _, sid := range list {
-			scopes = append(scopes, `"`+scopeOf(sid)+`"`)
-		}
-		parts = append(parts, "scope : ("+strings.Join(scopes, " OR ")+")")
+	if v.where == "" {
+		return parts, true, nil
 	}
-	return strings.Join(parts, " AND "), nil
+	list, err := queryRead(v.q, func(r scanner) (sid int64, err error) { return sid, r.Scan(&sid) },
+		"SELECT sid FROM sessions WHERE deleted_at = 0 AND building = 0"+v.where+" LIMIT ?", append(v.args, sieveScopes+1)...)
+	if err != nil || len(list) == 0 {
+		return nil, false, err
+	}
+	if len(list) > sieveScopes {
+		v.known = map[string]bool{}
+		return parts, true, nil
+	}
+	var scopes []string
+	for _, sid := range list {
+		scopes = append(scopes, `"`+scopeOf(sid)+`"`)
+	}
+	return append(parts, "scope : ("+strings.Join(scopes, " OR ")+")"), true, nil
 }
 
 // passes tells whether what an event made can be wanted.

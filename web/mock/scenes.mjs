@@ -59,6 +59,13 @@ const palette = async (page, text) => {
   if (text) await page.getByRole('option', { name: new RegExp(text, 'i') }).first().waitFor();
 };
 
+/** Chooses a file of sessions in the settings. */
+const choose = async (page, name) => {
+  await page.goto(`${page.host}/settings`);
+  page.on('filechooser', (chooser) => void chooser.setFiles({ name, mimeType: 'application/octet-stream', buffer: Buffer.from('{}') }));
+  await page.locator('#files .srow').last().getByRole('button').click();
+};
+
 /** The menu of a session in the list. */
 const menuOf = async (page, title) => {
   await page.goto(page.host);
@@ -167,6 +174,31 @@ export const scenes = {
   search: async (page) => {
     await page.goto(`${page.host}/search?q=the`);
     await page.locator('.found').first().waitFor();
+  },
+  'search-filters': async (page) => {
+    await page.goto(`${page.host}/search?q=the&kind=said&project=p1&agent=claude&archived=no`);
+    await page.locator('.filters .on').first().waitFor();
+    await page.locator('.filters [aria-haspopup=menu]').click();
+  },
+  'selecting-export': async (page) => {
+    await scenes.selecting(page);
+    await page.locator('.bulk [aria-haspopup=menu]').click();
+  },
+  'settings-files': async (page) => {
+    await page.goto(`${page.host}/settings`);
+    await page.locator('#files').scrollIntoViewIfNeeded();
+  },
+  importing: async (page) => {
+    await page.route('**/api/v1/import?*', () => {});
+    await choose(page, 'holdfast-2026-11-28-jsonl.zip');
+    await page.getByRole('progressbar').waitFor();
+  },
+  'import-refused': async (page) => {
+    await page.route('**/api/v1/import?*', (route) =>
+      route.fulfill({ status: 400, contentType: 'application/problem+json', body: JSON.stringify({ code: 'bad_import', title: 'The file cannot be imported', detail: 'The file cannot be imported: line 3: the item has no time. Nothing was imported.' }) }),
+    );
+    await choose(page, 'talk.jsonl');
+    await page.getByRole('alert').waitFor();
   },
   projects: async (page) => {
     await page.goto(`${page.host}/projects`);

@@ -45,7 +45,7 @@ try {
         if (only.length && !only.includes(name)) continue;
         const page = await context.newPage();
         page.on('console', (message) => {
-          if (message.type() !== 'error' || message.text().includes('401')) return;
+          if (message.type() !== 'error' || /40[01]/.test(message.text())) return;
           errors++;
           console.error(`${name}: ${message.text()}`);
         });

@@ -35,9 +35,11 @@ describe('at both sizes', { concurrency: 2 }, () => {
             await speak(page, 'de');
             assert.deepEqual(await beyond(page), [], 'out of reach, German');
             if (size.phone) assert.deepEqual(await small(page), [], 'targets of less than 44 px, German');
-            // A small phone; a desk at 200 %.
-            await page.setViewportSize(size.phone ? { width: 320, height: 844 } : { width: 720, height: 450 });
-            assert.deepEqual(await beyond(page), [], 'out of reach, German, at the narrowest');
+            // A small phone; tablets, and a desk at 200 %.
+            for (const [width, height] of size.phone ? [[320, 844]] : [[1100, 800], [820, 1180], [720, 450]]) {
+              await page.setViewportSize({ width, height });
+              assert.deepEqual(await beyond(page), [], `out of reach, German, ${width} px`);
+            }
             assert.deepEqual(faults, []);
           } finally {
             await page.close();

@@ -1,0 +1,1 @@
+export{t as default}from"./Menu-B7Bo_hKS.js";

@@ -1,0 +1,1 @@
+export{t as default}from"./SessionActions-BMqh4W73.js";

@@ -24,6 +24,10 @@ if (!existsSync(chromium)) {
   process.exit(process.env.CI ? 1 : 0);
 }
 
+/** The longest come first: begun last, one of them would run alone at the end. */
+const LONGEST = ['sessions', 'looks', 'transcript', 'composer', 'states', 'faults'];
+const rank = (file) => (LONGEST.includes(file.split('.')[0]) ? LONGEST.indexOf(file.split('.')[0]) : LONGEST.length);
+
 const bin = mkdtempSync(join(tmpdir(), 'hf-browser'));
 const children = new Set();
 for (const signal of ['SIGINT', 'SIGTERM']) {
@@ -49,10 +53,6 @@ function build() {
     return made.status === 0;
   });
 }
-
-/** The longest come first: begun last, one of them would run alone at the end. */
-const LONGEST = ['sessions', 'looks', 'transcript', 'composer', 'states', 'faults'];
-const rank = (file) => (LONGEST.includes(file.split('.')[0]) ? LONGEST.indexOf(file.split('.')[0]) : LONGEST.length);
 
 async function run() {
   if (what !== 'test') return node([`${what}.mjs`, ...names], 'inherit');

@@ -307,6 +307,7 @@ atBothSizes([
       assert.equal((await list(world)).map((row) => row.id).slice(1).join(), [b, a].join(), 'so the host has them');
       await world.call('POST', `/api/v1/sessions/${a}/messages`, { client_id: 'm1', text: 'say "hello"' });
       await until('it comes up', async () => (await titles(page))[0] === 'the first' && (await titles(other))[0] === 'the first');
+      await until('its run is over', async () => (await world.said(a)) === 'hello' && (await world.session(a)).state === 'idle');
     },
     { once: true },
   ],

@@ -18,7 +18,7 @@ import {
   type Life,
   type LiveAgent,
 } from './host';
-import { inShort, sentence, worst, type Health } from './health';
+import { inShort, sentence, worst, type Health } from './condition';
 
 const health = (status: Health['status'], ...problems: string[]): Health => ({ status, version: '1', problems });
 const NOW = Date.parse('2026-11-24T12:00:00Z');

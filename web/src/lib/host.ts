@@ -2,7 +2,7 @@
 
 import { t } from '../i18n/index.svelte';
 import { clock, count, dateOf, decimal } from './format';
-import type { Health } from './health';
+import type { Health } from './condition';
 import type { Point } from './chart';
 
 /** One life of the host: from the start of its program to its end. */

@@ -1,7 +1,7 @@
 // How the host is, for the banner and the foot of the sidebar: looked at while the page is visible.
 
 import { get, Problem } from '../lib/api';
-import type { Health } from '../lib/health';
+import type { Health } from '../lib/condition';
 import { whileVisible } from '../lib/refresh';
 import type { Me } from '../lib/types';
 import { older } from '../lib/worker';

@@ -1,1 +1,0 @@
-export{t as default}from"./Menu-B7Bo_hKS.js";

@@ -1,0 +1,1 @@
+export{t as default}from"./Menu-C4XlL5XP.js";

@@ -1,1 +1,0 @@
-export{t as default}from"./SessionActions-BMqh4W73.js";

@@ -189,6 +189,7 @@ atBothSizes([
       await page.getByRole('button', { name: 'Remove film.mov' }).click();
 
       await page.reload();
+      await chips.nth(2).waitFor();
       assert.equal(await chips.count(), 3, 'they stay with the draft');
       await person.send('say got them');
       await person.finished();

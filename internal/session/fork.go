@@ -1,16 +1,15 @@
 package session
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"math"
-	"slices"
 	"strings"
 
 	"github.com/holdfast-dev/holdfast/internal/failpoint"
 	"github.com/holdfast-dev/holdfast/internal/store"
+	"github.com/holdfast-dev/holdfast/internal/transcript"
 )
 
 // copyAt is how many items one transaction copies: others want the writer, too.
@@ -94,7 +93,7 @@ func (m *Manager) Fork(ctx context.Context, session string, f Fork) (made store.
 	if err != nil {
 		return made, false, publicError(err)
 	}
-	order := reading{first: first, skip: map[string]bool{}}
+	order := reading{Order: transcript.Order{First: first}, skip: map[string]bool{}}
 	for _, w := range waits {
 		order.skip[w.Item] = true
 	}
@@ -202,23 +201,21 @@ func (m *Manager) copyItems(ctx context.Context, to, from string, through int64,
 	}
 }
 
-// reading brings items into the order in which people read them. The log has a
-// message where it was sent; it is read where its answer begins. In a copy no
-// run says any more what belongs to what, so that order is the copy's own.
+// reading is the order of a copy: in it no run says any more what belongs to
+// what, so the order in which people read is the copy's own.
 type reading struct {
-	first map[string]int64 // of each run, the seq with which its answer begins
-	skip  map[string]bool  // messages that wait: they are the original's
-	last  string           // the message that the copy ends with, or any other item
-	held  []store.Item     // messages, by where their answers begin
+	transcript.Order
+	skip map[string]bool // messages that wait: they are the original's
+	last string          // the message that the copy ends with, or any other item
 }
 
 // read returns a page's items and the messages that stand before it, in the
 // order in which people read them.
 func read(page store.ItemsPage) []store.Item {
-	r := reading{first: map[string]int64{}}
+	r := reading{Order: transcript.Order{First: map[string]int64{}}}
 	for _, it := range page.Items {
-		if _, known := r.first[it.Run]; !known && it.Kind != store.ItemUser {
-			r.first[it.Run] = it.Seq
+		if _, known := r.First[it.Run]; !known && it.Kind != store.ItemUser {
+			r.First[it.Run] = it.Seq
 		}
 	}
 	var items []store.Item
@@ -231,29 +228,16 @@ func read(page store.ItemsPage) []store.Item {
 // next takes items in the order of the log and returns what can be copied by
 // then; at the end all that is read up to and with through.
 func (r *reading) next(items []store.Item, through int64, end bool) (out []store.Item) {
-	release := func(until int64) {
-		r.held = slices.DeleteFunc(r.held, func(m store.Item) bool {
-			due := r.first[m.Run] <= until
-			if due {
-				out = append(out, m)
-			}
-			return due
-		})
-	}
 	for _, it := range items {
-		release(it.Seq)
-		switch {
-		case r.skip[it.ID] || pending(it):
-		case it.Kind == store.ItemUser && r.first[it.Run] > it.Seq:
-			at, _ := slices.BinarySearchFunc(r.held, it, func(a, b store.Item) int { return cmp.Compare(r.first[a.Run], r.first[b.Run]) })
-			r.held = slices.Insert(r.held, at, it)
-		default:
-			out = append(out, it)
+		if r.skip[it.ID] || pending(it) {
+			out = append(out, r.Until(it.Seq)...)
+		} else {
+			out = append(out, r.Take(it)...)
 		}
 	}
 	if end {
-		release(through)
-		for _, m := range r.held {
+		out = append(out, r.Until(through)...)
+		for _, m := range r.Held() {
 			if m.ID == r.last {
 				out = append(out, m)
 			}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/holdfast-dev/holdfast/internal/store"
+	"github.com/holdfast-dev/holdfast/internal/transcript"
 )
 
 // A copy has what was said in the order in which people read it, whatever the
@@ -32,7 +33,7 @@ func TestCopyInReadingOrder(t *testing.T) {
 		{"u1", "u1", 1},
 	} {
 		for size := 1; size <= len(log); size++ {
-			r := reading{first: first, skip: map[string]bool{"u5": true}, last: c.last}
+			r := reading{Order: transcript.Order{First: first}, skip: map[string]bool{"u5": true}, last: c.last}
 			var got []string
 			add := func(items []store.Item) {
 				for _, it := range items {

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"time"
 	"unicode"
@@ -47,6 +48,7 @@ func (f Format) ContentType() string {
 type Source interface {
 	Session(ctx context.Context, id string) (store.Session, error)
 	TranscriptAfter(ctx context.Context, session string, after int64, all bool) ([]store.Item, []store.Run, error)
+	Answers(ctx context.Context, session string) (first map[string]int64, last int64, err error)
 	Rewinds(ctx context.Context, session string) ([]store.Taken, error)
 	Projects(ctx context.Context) ([]store.Project, error)
 	Attachment(ctx context.Context, id string) (store.Attachment, error)
@@ -99,6 +101,12 @@ func (e *Exporter) Write(ctx context.Context, w io.Writer, s store.Session) erro
 	if err := out.begin(s); err != nil {
 		return err
 	}
+	var order Order // with nothing in First it is the log's, as in lines
+	if e.Format != Lines {
+		if order.First, _, err = e.Source.Answers(ctx, s.ID); err != nil {
+			return err
+		}
+	}
 	for after := int64(0); ; {
 		items, list, err := e.Source.TranscriptAfter(ctx, s.ID, after, e.Format == Lines)
 		if err != nil {
@@ -115,11 +123,19 @@ func (e *Exporter) Write(ctx context.Context, w io.Writer, s store.Session) erro
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if err := out.item(ctx, it, runs[it.Run]); err != nil {
-				return fmt.Errorf("write item %s: %w", it.ID, err)
+			// A message comes with its run's first item, which has it on its page.
+			for _, it := range order.Take(it) {
+				if err := out.item(ctx, it, runs[it.Run]); err != nil {
+					return fmt.Errorf("write item %s: %w", it.ID, err)
+				}
 			}
 		}
 		after = items[len(items)-1].Seq
+	}
+	for _, it := range order.Until(math.MaxInt64) { // whose answers were taken back meanwhile
+		if err := out.item(ctx, it, store.Run{}); err != nil {
+			return fmt.Errorf("write item %s: %w", it.ID, err)
+		}
 	}
 	if err := out.end(); err != nil {
 		return err

@@ -15,6 +15,7 @@ type Store interface {
 	Session(ctx context.Context, id string) (store.Session, error)
 	Items(ctx context.Context, session string, before int64, limit int) (store.ItemsPage, error)
 	Events(ctx context.Context, session string, after int64, limit int) (events []store.Event, last int64, err error)
+	Answers(ctx context.Context, session string) (first map[string]int64, last int64, err error)
 	TranscriptAfter(ctx context.Context, session string, after int64, all bool) ([]store.Item, []store.Run, error)
 	Rewinds(ctx context.Context, session string) ([]store.Taken, error)
 	SessionIDs(ctx context.Context) ([]string, error)

@@ -11,7 +11,7 @@ import (
 
 func TestDiskFull(t *testing.T) {
 	folder := t.TempDir()
-	if err := syscall.Mount("tmpfs", folder, "tmpfs", 0, "size=4m"); err != nil {
+	if err := syscall.Mount("tmpfs", folder, "tmpfs", 0, "size=8m"); err != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatalf("mount a small disk: %v", err)
 		}
@@ -25,7 +25,7 @@ func TestDiskFull(t *testing.T) {
 	s := openAt(t, filepath.Join(folder, "holdfast.db"))
 	session := newSession(t, s)
 	ballast := filepath.Join(folder, "ballast")
-	if err := os.WriteFile(ballast, make([]byte, 1<<20), 0o600); err != nil {
+	if err := os.WriteFile(ballast, make([]byte, 5<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
 

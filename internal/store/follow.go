@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 const (
@@ -66,6 +67,32 @@ func (r *ring) publish(events []Event, last int64) {
 	}
 	r.last = last
 	r.signal()
+}
+
+// reach waits until the ring has the log up to id. A reader sees a commit a
+// moment before it is told to those who follow, and a cursor from then must not
+// be one that nobody knows. A commit that ended in an error may have been one
+// all the same, and is told with the next: so it waits for a second at most.
+func (r *ring) reach(ctx context.Context, id int64) error {
+	var late <-chan time.Time
+	for {
+		r.mu.Lock()
+		there, wake := r.closed || r.last >= id, r.wake
+		r.mu.Unlock()
+		if there {
+			return nil
+		}
+		if late == nil {
+			late = time.After(time.Second)
+		}
+		select {
+		case <-wake:
+		case <-late:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 func eventSize(ev Event) int { return len(ev.Body) + 128 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -73,5 +74,47 @@ func TestFollowEndsWithItsContext(t *testing.T) {
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Error(err)
+	}
+}
+
+// A cursor that was just read can be followed from, though the commit that it
+// names has not been told to those who follow yet.
+func TestCursorOfAReadIsKnown(t *testing.T) {
+	s := openAt(t, filepath.Join(t.TempDir(), "holdfast.db"))
+	session := newSession(t, s)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range 1500 {
+			err := s.Update(Relaxed, func(tx *Tx) error {
+				_, err := tx.Append(session, "", NoticeGiven, NoticeBody{Item: session + number(i), Text: "x"})
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	}()
+	for writing := true; writing; {
+		select {
+		case <-done:
+			writing = false
+		default:
+		}
+		items, err := s.Items(t.Context(), session, 0, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, known := s.ParseCursor(items.Cursor); !known {
+			t.Fatalf("the items' cursor %s is not known", items.Cursor)
+		}
+		list, err := s.Sessions(t.Context(), SessionsFilter{}, "", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, known := s.ParseCursor(list.Cursor); !known {
+			t.Fatalf("the list's cursor %s is not known", list.Cursor)
+		}
 	}
 }

@@ -215,9 +215,10 @@ func (s *Store) Sessions(ctx context.Context, f SessionsFilter, page string, lim
 	}
 	text, args := f.query(below)
 	var p SessionsPage
+	var last int64
 	err := s.view(ctx, func(q *reading) error {
-		last, err := q.last()
-		if err != nil {
+		var err error
+		if last, err = q.last(); err != nil {
 			return err
 		}
 		p.Cursor = s.CursorAt(last)
@@ -235,6 +236,9 @@ func (s *Store) Sessions(ctx context.Context, f SessionsFilter, page string, lim
 		p.Sessions = append(p.Sessions, pinned...)
 		return err
 	})
+	if err == nil {
+		err = s.ring.reach(ctx, last)
+	}
 	if err != nil {
 		return SessionsPage{}, fmt.Errorf("list sessions: %w", err)
 	}

@@ -40,13 +40,13 @@ func (s *Store) Items(ctx context.Context, session string, before int64, limit i
 		before = 1<<63 - 1
 	}
 	var p ItemsPage
+	var last int64
 	err := s.view(ctx, func(q *reading) error {
 		var err error
 		if p.Seq, err = q.seq(session); err != nil {
 			return err
 		}
-		last, err := q.last()
-		if err != nil {
+		if last, err = q.last(); err != nil {
 			return err
 		}
 		p.Cursor = s.CursorAt(last)
@@ -67,6 +67,9 @@ func (s *Store) Items(ctx context.Context, session string, before int64, limit i
 		p.Messages, err = q.asked(p.Runs, p.Items)
 		return err
 	})
+	if err == nil {
+		err = s.ring.reach(ctx, last)
+	}
 	if err != nil {
 		return ItemsPage{}, fmt.Errorf("read items of session %s: %w", session, err)
 	}

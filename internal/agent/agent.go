@@ -86,6 +86,8 @@ type Agent struct {
 	PermissionDeadline time.Duration
 	// Forks: it reports session/fork.
 	Forks bool
+	// Steering is how it is told something in the middle of a turn.
+	Steering Steering
 	// Descriptors is how many one live agent holds after a turn, with its
 	// helper processes; 0 if nobody has counted.
 	Descriptors int

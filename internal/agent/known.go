@@ -122,6 +122,7 @@ func known() []entry {
 				AskNote:            "approvals.mode in Hermes' config.yaml decides which commands ask: by default (smart) a model judges first, manual always asks.",
 				PermissionDeadline: 60 * time.Second,
 				Forks:              true,
+				Steering:           hermesSteering(),
 				LoginSetup:         "hermes-setup",
 				Login:              "Run in a terminal: hermes setup",
 			},

@@ -125,6 +125,13 @@ func (f *fakeSessions) Cancel(_ context.Context, _, run string) error {
 	return f.err
 }
 
+func (f *fakeSessions) Steer(_ context.Context, _ string, st session.Steer) (session.Accepted, error) {
+	if st.Run != "r1" {
+		return session.Accepted{}, &session.Error{Code: session.CodeRunNotCurrent, Message: "the run has ended"}
+	}
+	return session.Accepted{Item: "i", Run: st.Queued, Seq: 7, State: store.SteerSent}, f.err
+}
+
 func (f *fakeSessions) EditQueued(ctx context.Context, _, run, _ string) error {
 	return f.Unqueue(ctx, "", run)
 }

@@ -34,6 +34,7 @@ type Sessions interface {
 	Rewind(ctx context.Context, sessionID, item string) (store.Session, error)
 	Fork(ctx context.Context, sessionID string, f session.Fork) (s store.Session, existing bool, err error)
 	EditQueued(ctx context.Context, sessionID, run, text string) error
+	Steer(ctx context.Context, sessionID string, st session.Steer) (session.Accepted, error)
 	Unqueue(ctx context.Context, sessionID, run string) error
 	Reorder(ctx context.Context, sessionID string, order []string) error
 	Choose(ctx context.Context, sessionID string, c session.Choice) (options json.RawMessage, err error)

@@ -67,7 +67,7 @@ type createOutput struct {
 // SessionDetail is one session with what its page needs besides the transcript.
 type SessionDetail struct {
 	store.Session
-	Options json.RawMessage `json:"options,omitempty" doc:"What the agent lets a person choose, as in agent.options"`
+	Options json.RawMessage `json:"options,omitempty" doc:"What the agent lets a person choose, as in agent.options; steer: whether a run can be steered"`
 }
 
 // MarshalJSON implements json.Marshaler. The row has one of its own, which
@@ -168,14 +168,14 @@ type itemsOutput struct {
 		More   bool         `json:"more" doc:"There may be older items"`
 		Runs   []RunView    `json:"runs" nullable:"false" doc:"The runs that the items belong to; on the newest page also those that have not ended"`
 
-		Messages []Asked `json:"messages" nullable:"false" doc:"Those of the runs that stand before the first item: sent while another run was on, or with an answer longer than a page"`
+		Messages []Asked `json:"messages" nullable:"false" doc:"Those of the runs that stand before the first item: sent while another run was on, or with an answer longer than a page, or said into one of them after having waited"`
 	}
 }
 
 // Asked is a message beside the page with its answer.
 type Asked struct {
 	Item   store.Item `json:"item"`
-	Before int64      `json:"before" doc:"seq of the first item of its run, where it is read; 0 where there is none yet"`
+	Before int64      `json:"before" doc:"seq of the first item of its run, where it is read; 0 where there is none yet; of one that was said into a run, where that was"`
 }
 
 // RunView is how a run stands, beside the items that belong to it.
@@ -272,6 +272,7 @@ func (s *Server) sessionRoutes(api huma.API) {
 			return out, nil
 		})
 	s.queueRoutes(api)
+	s.steerRoute(api)
 	s.workspaceRoutes(api)
 	end := operation("end-agent", http.MethodPost, "/api/v1/sessions/{id}/agent/end", "sessions", "End a hung agent; its run is interrupted")
 	end.DefaultStatus = http.StatusAccepted

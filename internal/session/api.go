@@ -26,6 +26,14 @@ type Message struct {
 	Rewind      string   // optional; an earlier message's item, which is taken back with all after it
 }
 
+// Steer is what a person says into a run that is under way.
+type Steer struct {
+	ClientID string // per session; the same id and text is the same message
+	Run      string // the one that is under way
+	Text     string // what is said; or else
+	Queued   string // the run of a message that waits, and does so no more
+}
+
 // Fork asks for a copy of a session.
 type Fork struct {
 	Item     string // optional; the last item that the copy has
@@ -39,7 +47,7 @@ type Accepted struct {
 	Item  string `json:"item"`
 	Run   string `json:"run"`
 	Seq   int64  `json:"seq"`
-	State string `json:"state"` // started, queued; of a repeat also ended
+	State string `json:"state"` // started, queued; of one that steers: sent, taken, read, late
 }
 
 // Answer is a person's choice for an approval.
@@ -107,6 +115,7 @@ const (
 	CodeMessageConflict   = "message_conflict"
 	CodeSessionConflict   = "session_conflict"
 	CodeRunNotCurrent     = "run_not_current"
+	CodeCannotSteer       = "cannot_steer"
 	CodeApprovalAnswered  = "approval_answered"
 	CodeApprovalExpired   = "approval_expired"
 	CodeApprovalCancelled = "approval_cancelled"

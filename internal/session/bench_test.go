@@ -19,6 +19,7 @@ func (oneAgent) Get(_ context.Context, id string) (agent.Agent, error) {
 }
 func (oneAgent) List(context.Context) []agent.Found { return nil }
 func (oneAgent) Name(id string) string              { return id }
+func (oneAgent) Steering(string) agent.Steering     { return agent.Steering{} }
 
 // BenchmarkSend is a message to an idle agent: stored, and its prompt in the
 // outbox. The end of the run before it is not in the time.

@@ -384,6 +384,9 @@ func (im *importer) message(id string, body json.RawMessage) (json.RawMessage, e
 		return nil, fmt.Errorf("read message: %w", err)
 	}
 	b := store.MessageBody{Item: id, Text: msg.Text}
+	if msg.Steer != "" {
+		b.Steer = &store.Steer{State: msg.Steer}
+	}
 	for _, name := range msg.Files {
 		f := im.files[name]
 		b.Attachments = append(b.Attachments, f.ID)

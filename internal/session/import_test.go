@@ -68,6 +68,7 @@ func talk(t testing.TB, m *Manager) string {
 			add(store.ItemClosed, store.ClosedBody{Item: item("t"), EndedAt: &now})
 			add(store.ToolStarted, store.ToolBody{Item: item("x"), ToolCallID: "c1", Title: "run <x>", Kind: "execute", Status: "in_progress", RawInput: json.RawMessage(`{"command":"a < b","blob":"x-y"}`)})
 			add(store.ToolUpdated, store.ToolUpdate{Item: item("x"), Append: &store.ToolAppend{Text: long}})
+			add(store.MessageUser, store.MessageBody{Item: item("s"), Text: "be brief", Steer: &store.Steer{State: store.SteerRead}})
 			if _, err := tx.RequestApproval(store.Approval{ID: item("ap"), Session: id, Run: run, Title: "may <I>?", Item: item("q"), Detail: json.RawMessage(`{"a":"<"}`), Options: []store.ApprovalOption{{ID: "y", Name: "Yes", Kind: "allow_once"}}}); err != nil {
 				t.Error(err)
 			}
@@ -158,17 +159,17 @@ func TestExportGoesRound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(page.Items) != 18 || len(page.Runs) != 3 {
+	if len(page.Items) != 21 || len(page.Runs) != 3 {
 		t.Errorf("%d items, %d runs", len(page.Items), len(page.Runs))
 	}
 	for _, r := range page.Runs {
-		if r.Item == page.Items[14].ID {
+		if r.Item == page.Items[16].ID {
 			if r.Reason != store.Interrupted || r.EndedAt.IsZero() {
 				t.Errorf("what was under way: %+v", r)
 			}
 			continue
 		}
-		if r.Item != page.Items[0].ID && r.Item != page.Items[7].ID {
+		if r.Item != page.Items[0].ID && r.Item != page.Items[8].ID {
 			t.Errorf("run %+v answers no message", r)
 		}
 	}
@@ -242,10 +243,10 @@ func TestExportGoesRoundWithAllThatAReaderSees(t *testing.T) {
 	}
 	// What the page shows: what is left, and behind the notice's event what was taken back.
 	page, err := b.Store.Items(t.Context(), whole.ID, 0, 0)
-	if err != nil || len(page.Items) != 9 {
+	if err != nil || len(page.Items) != 10 {
 		t.Fatalf("%d items, %v", len(page.Items), err)
 	}
-	events, _, err := b.Store.Events(t.Context(), whole.ID, page.Items[7].Seq-2, 1)
+	events, _, err := b.Store.Events(t.Context(), whole.ID, page.Items[8].Seq-2, 1)
 	if err != nil || events[0].Kind != store.Rewound {
 		t.Errorf("before the notice stands %+v, %v", events, err)
 	}

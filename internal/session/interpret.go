@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -324,6 +325,11 @@ func (in *interpreter) update(e entry) error {
 	}
 	switch u := e.update.(type) {
 	case acp.AgentChunk:
+		if said, ok := u.Content.AsText(); ok {
+			if its, err := in.steerWord(said); its || err != nil {
+				return err
+			}
+		}
 		return in.text(store.ItemAssistant, u.Chunk, e)
 	case acp.ThoughtChunk:
 		return in.text(store.ItemThought, u.Chunk, e)
@@ -345,7 +351,9 @@ func (in *interpreter) update(e entry) error {
 		_, err = in.tx.Append(in.s.ID, in.run.ID, store.PlanChanged, store.PlanBody{Item: item, Entries: entries})
 		return err
 	case acp.Commands:
-		return in.options(store.OptionsBody{Commands: mustJSON(u.Commands)})
+		command := in.l.m.Catalogue.Steering(in.ep.Agent).Command
+		steer := command != "" && slices.ContainsFunc(u.Commands, func(c acp.Command) bool { return c.Name == command })
+		return in.options(store.OptionsBody{Commands: mustJSON(u.Commands), Steer: &steer})
 	case acp.ConfigOptions:
 		return in.options(store.OptionsBody{Config: mustJSON(u.Options)})
 	case acp.CurrentMode:

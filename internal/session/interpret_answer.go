@@ -27,7 +27,7 @@ func (in *interpreter) response(msg acp.Message) error {
 	if err := in.tx.SetAnswered(in.ep.Name, n); err != nil {
 		return err
 	}
-	if in.ep.State == store.EpochEnding && line.Kind != store.LinePrompt {
+	if in.ep.State == store.EpochEnding && line.Kind != store.LinePrompt && line.Kind != store.LineSteer {
 		return nil
 	}
 	switch line.Kind {
@@ -39,6 +39,8 @@ func (in *interpreter) response(msg acp.Message) error {
 		return in.optionSet(line, msg)
 	case store.LinePrompt:
 		return in.prompted(line, msg)
+	case store.LineSteer:
+		return in.steered(line, msg)
 	}
 	return nil
 }
@@ -52,16 +54,8 @@ func (in *interpreter) prompted(line store.Line, msg acp.Message) error {
 		return err
 	}
 	// A cancel that the keeper has not begun has nothing left to stop.
-	later, err := in.tx.LinesAfter(in.ep.Name, line.N)
-	if err != nil {
+	if err := in.voidUnsent(line.N, func(c store.Line) bool { return c.Kind == store.LineCancel && c.Run == line.Run }); err != nil {
 		return err
-	}
-	for _, c := range later {
-		if c.Kind == store.LineCancel && c.Run == line.Run && c.N > in.l.accepted.Load() {
-			if err := in.tx.VoidLine(in.ep.Name, c.N); err != nil {
-				return err
-			}
-		}
 	}
 	reason, detail, pause := store.EndTurn, "", false
 	switch {
@@ -95,6 +89,11 @@ func (in *interpreter) prompted(line store.Line, msg acp.Message) error {
 	if reason == store.Cancelled || reason == store.Interrupted {
 		pause = true
 	}
+	if pause { // nothing that was said meanwhile is to begin a turn
+		if err := in.voidUnsent(line.N, func(c store.Line) bool { return c.Kind == store.LineSteer }); err != nil {
+			return err
+		}
+	}
 	in.l.w.requeued = 0
 	if in.run.Cancelling && msg.Error != nil {
 		// Hermes Agent 0.19 fails a turn that is cancelled before its first
@@ -115,6 +114,22 @@ func (in *interpreter) prompted(line store.Line, msg acp.Message) error {
 	}
 	in.pushed = true // the next run's prompt may be there
 	return in.loadRun()
+}
+
+// voidUnsent voids those lines behind n which the keeper has not taken.
+func (in *interpreter) voidUnsent(n uint64, which func(store.Line) bool) error {
+	later, err := in.tx.LinesAfter(in.ep.Name, n)
+	if err != nil {
+		return err
+	}
+	for _, c := range later {
+		if which(c) && c.N > in.l.accepted.Load() {
+			if err := in.tx.VoidLine(in.ep.Name, c.N); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (in *interpreter) loginHint(text string) string {

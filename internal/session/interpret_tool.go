@@ -199,6 +199,8 @@ func (in *interpreter) closeTool(t *tool) error {
 	}
 	t.open = false
 	now := in.tx.Now()
-	_, err := in.tx.Append(in.s.ID, in.run.ID, store.ItemClosed, store.ClosedBody{Item: t.item, EndedAt: &now})
-	return err
+	if _, err := in.tx.Append(in.s.ID, in.run.ID, store.ItemClosed, store.ClosedBody{Item: t.item, EndedAt: &now}); err != nil {
+		return err
+	}
+	return in.steersRead()
 }

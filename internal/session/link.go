@@ -316,7 +316,7 @@ func (l *link) send(ctx context.Context, sent uint64) {
 		for _, line := range lines {
 			failpoint.Hit("host.push." + line.Kind)
 			out := keeper.Line{N: line.N, Data: line.Data, Void: line.Void}
-			if line.Kind == store.LinePrompt {
+			if line.Kind == store.LinePrompt || line.Kind == store.LineSteer {
 				out.Ends = fmt.Sprint(line.N)
 			}
 			if err := l.conn.Send(out); err != nil {

@@ -31,6 +31,7 @@ type Agents interface {
 	Get(ctx context.Context, id string) (agent.Agent, error)
 	List(ctx context.Context) []agent.Found
 	Name(id string) string
+	Steering(id string) agent.Steering
 }
 
 // Options configures a Manager. All fields are required but those with a

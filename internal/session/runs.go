@@ -407,12 +407,18 @@ func (m *Manager) endRun(tx *store.Tx, run store.Run, reason, detail string, pau
 		return err
 	}
 	fx.ended = append(fx.ended, endedRun{agent: s.Agent, reason: reason, began: !run.StartedAt.IsZero(), took: run.EndedAt.Sub(run.StartedAt)})
+	late := false
+	if wasCurrent {
+		if late, err = settleSteers(tx, run.Session, !pause); err != nil {
+			return err
+		}
+	}
 	queued, err := tx.QueuedRuns(run.Session)
 	if err != nil {
 		return err
 	}
 	// A pause holds what waits; with nothing waiting there is nothing to hold.
-	if paused := (s.Paused || pause) && len(queued) > 0; paused != s.Paused || !wasCurrent {
+	if paused := (s.Paused || pause) && len(queued) > 0; paused != s.Paused || late || !wasCurrent {
 		if err := appendQueue(tx, run.Session, paused); err != nil {
 			return err
 		}

@@ -442,6 +442,9 @@ func (w *worker) settle(ep store.Epoch, how ending) {
 				return err
 			}
 		}
+		if err := w.settleSteers(tx); err != nil {
+			return err
+		}
 		if err := closeItems(tx, w.session, "", "cancelled"); err != nil {
 			return err
 		}
@@ -484,6 +487,20 @@ func (w *worker) settle(ep store.Epoch, how ending) {
 	if err := keeper.Remove(w.m.dir(ep.Name)); err != nil {
 		w.log.Warn("remove epoch folder", "epoch", ep.Name, "err", err)
 	}
+}
+
+// settleSteers has what was said into a run wait behind it that is to begin
+// again: the next agent has heard of neither.
+func (w *worker) settleSteers(tx *store.Tx) error {
+	late, err := settleSteers(tx, w.session, false)
+	if err != nil || !late {
+		return err
+	}
+	s, err := tx.Session(w.session)
+	if err != nil {
+		return err
+	}
+	return appendQueue(tx, w.session, s.Paused)
 }
 
 // settleStarted decides about a run whose prompt had been committed when its

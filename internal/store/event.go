@@ -17,6 +17,7 @@ const (
 	SessionRestored   Kind = "session.restored"
 	MessageUser       Kind = "message.user"
 	MessageEdited     Kind = "message.edited"
+	MessageSteered    Kind = "message.steered"
 	TextDelta         Kind = "text.delta"
 	ThoughtDelta      Kind = "thought.delta"
 	ToolStarted       Kind = "tool.started"
@@ -103,7 +104,22 @@ type MessageBody struct {
 	ClientID    string   `json:"client_id,omitempty"`
 	Attachments []string `json:"attachments,omitempty"`
 	Files       []File   `json:"files,omitempty"` // what the attachments are
+	Steer       *Steer   `json:"steer,omitempty"` // it was said into a run that was under way
 }
+
+// Steer is how a message stands that was said into a run under way.
+type Steer struct {
+	State string `json:"state"`         // sent, taken, read, late
+	Seq   int64  `json:"seq,omitempty"` // of one that had waited in the queue: the event by which it was said
+}
+
+// The states of a message that steers.
+const (
+	SteerSent  = "sent"  // on its way to the agent
+	SteerTaken = "taken" // the agent has it, and reads it behind its next tool call
+	SteerRead  = "read"  // the agent has read it
+	SteerLate  = "late"  // the run was over, or as good as: it is a message like any other
+)
 
 // File is what a transcript shows of an attachment.
 type File struct {
@@ -117,6 +133,15 @@ type File struct {
 type EditedBody struct {
 	Item string `json:"item"`
 	Text string `json:"text"`
+}
+
+// SteeredBody is the body of message.steered: how a message stands that steers.
+// From then on it is of the event's run: the one that it steers or, late, its
+// own.
+type SteeredBody struct {
+	Item  string `json:"item"`
+	State string `json:"state"`
+	Own   string `json:"own"` // its own run, which begins only where it is late
 }
 
 // DeltaBody is the body of text.delta and thought.delta. The first one about
@@ -247,6 +272,10 @@ const (
 	Failed      = "error"
 )
 
+// Steered is why the run of a message ended that another run has read. No event
+// tells of it.
+const Steered = "steered"
+
 // QueueBody is the body of queue.changed.
 type QueueBody struct {
 	Paused bool         `json:"paused"`
@@ -272,6 +301,7 @@ type OptionsBody struct {
 	Models   json.RawMessage `json:"models,omitempty"`
 	Config   json.RawMessage `json:"config,omitempty"`
 	Commands json.RawMessage `json:"commands,omitempty"`
+	Steer    *bool           `json:"steer,omitempty"`  // a run of the agent can be steered
 	Chosen   *Chosen         `json:"chosen,omitempty"` // by a person, for every life of the agent
 }
 

@@ -11,13 +11,14 @@ import (
 // entry is an event about an open item, after the one that made it.
 type entry struct {
 	id   int64
+	seq  int64 // 0 where it was read back, which is about open items only
 	kind Kind
 	body json.RawMessage
 	text string // of a delta, whose body is not kept
 }
 
 func newEntry(ev Event) (entry, error) {
-	e := entry{id: ev.ID, kind: ev.Kind, body: ev.Body}
+	e := entry{id: ev.ID, seq: ev.Seq, kind: ev.Kind, body: ev.Body}
 	if ev.Kind == TextDelta || ev.Kind == ThoughtDelta {
 		var b DeltaBody
 		if err := json.Unmarshal(ev.Body, &b); err != nil {
@@ -31,7 +32,7 @@ func newEntry(ev Event) (entry, error) {
 // itemID returns the item that an event is about, or "".
 func itemID(ev Event) (string, error) {
 	switch ev.Kind {
-	case MessageUser, MessageEdited, ItemCopied, TextDelta, ThoughtDelta, ToolStarted, ToolUpdated, PlanChanged, ItemClosed,
+	case MessageUser, MessageEdited, MessageSteered, ItemCopied, TextDelta, ThoughtDelta, ToolStarted, ToolUpdated, PlanChanged, ItemClosed,
 		ApprovalRequested, ApprovalResolved, NoticeGiven:
 		var b struct {
 			Item string `json:"item"`
@@ -132,26 +133,46 @@ func foldItem(it Item, entries []entry, b *blobs) (json.RawMessage, error) {
 	return body, nil
 }
 
-// foldMessage replaces a message's text where it was changed.
+// foldMessage replaces a message's text where it was changed, and notes how it
+// stands where it steers.
 func foldMessage(base json.RawMessage, entries []entry) (json.RawMessage, error) {
 	fields := map[string]json.RawMessage{}
 	if err := json.Unmarshal(base, &fields); err != nil {
 		return nil, err
 	}
 	for _, e := range entries {
-		if e.kind != MessageEdited {
-			continue
-		}
-		var b EditedBody
-		if err := json.Unmarshal(e.body, &b); err != nil {
-			return nil, err
-		}
 		var err error
-		if fields["text"], err = encode(b.Text); err != nil {
+		switch e.kind {
+		case MessageEdited:
+			var b EditedBody
+			if err := json.Unmarshal(e.body, &b); err != nil {
+				return nil, err
+			}
+			fields["text"], err = encode(b.Text)
+		case MessageSteered:
+			fields["steer"], err = foldSteer(fields["steer"], e)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
 	return encode(fields)
+}
+
+func foldSteer(known json.RawMessage, e entry) (json.RawMessage, error) {
+	var b SteeredBody
+	if err := json.Unmarshal(e.body, &b); err != nil {
+		return nil, err
+	}
+	s := Steer{Seq: e.seq}
+	if len(known) > 0 {
+		s = Steer{}
+		if err := json.Unmarshal(known, &s); err != nil {
+			return nil, err
+		}
+	}
+	s.State = b.State
+	return encode(s)
 }
 
 func foldText(base json.RawMessage, entries []entry) (json.RawMessage, error) {

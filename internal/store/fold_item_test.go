@@ -95,3 +95,97 @@ func TestWhatCannotBeAppended(t *testing.T) {
 	}
 	verified(t, s)
 }
+
+// A message that waited is said into a run, and comes too late for it.
+func TestSteeredMessageChangesItsRun(t *testing.T) {
+	s := newStore(t)
+	session := newSession(t, s)
+	appendAs := func(run string, kind Kind, body any) Event {
+		t.Helper()
+		var ev Event
+		err := s.Update(Durable, func(tx *Tx) (err error) {
+			ev, err = tx.Append(session, run, kind, body)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ev
+	}
+	item := func(id string) (Item, MessageBody) {
+		t.Helper()
+		it, err := s.Item(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b MessageBody
+		if err := json.Unmarshal(it.Body, &b); err != nil {
+			t.Fatal(err)
+		}
+		return it, b
+	}
+	appendAs("own", MessageUser, MessageBody{Item: "waited", Text: "a"})
+	appendAs("own", RunQueued, RunBody{Run: "own", Item: "waited"})
+	said := appendAs("under way", MessageSteered, SteeredBody{Item: "waited", State: SteerSent, Own: "own"})
+	appendAs("under way", MessageUser, MessageBody{Item: "typed", Text: "b", Steer: &Steer{State: SteerSent}})
+	appendAs("under way", MessageSteered, SteeredBody{Item: "typed", State: SteerTaken, Own: "other"})
+
+	it, b := item("waited")
+	if it.Run != "under way" || b.Text != "a" || b.Steer == nil || *b.Steer != (Steer{State: SteerSent, Seq: said.Seq}) {
+		t.Errorf("the one that waited is of run %q with %+v", it.Run, b.Steer)
+	}
+	if _, b := item("typed"); *b.Steer != (Steer{State: SteerTaken}) {
+		t.Errorf("the one that was typed has %+v", b.Steer)
+	}
+	row, err := s.Session(t.Context(), session)
+	if err != nil || row.Queued != 0 {
+		t.Errorf("%d messages wait, %v", row.Queued, err)
+	}
+	appendAs("own", MessageSteered, SteeredBody{Item: "waited", State: SteerLate, Own: "own"})
+	if it, b := item("waited"); it.Run != "own" || b.Steer.State != SteerLate {
+		t.Errorf("late it is of run %q with %+v", it.Run, b.Steer)
+	}
+	if diff, err := s.Verify(t.Context(), nil); err != nil || len(diff) > 0 {
+		t.Errorf("%v, %v", diff, err)
+	}
+}
+
+// One that had waited from before a page is with that in which it was said.
+func TestPageHasWhatWasSaidIntoIt(t *testing.T) {
+	s := newStore(t)
+	session := newSession(t, s)
+	err := s.Update(Durable, func(tx *Tx) error {
+		add := func(run string, kind Kind, body any) int64 {
+			ev, err := tx.Append(session, run, kind, body)
+			if err != nil {
+				t.Error(err)
+			}
+			return ev.Seq
+		}
+		add("own", MessageUser, MessageBody{Item: "waited", Text: "a"})
+		for i := range 10 {
+			if i == 5 {
+				add("r", MessageSteered, SteeredBody{Item: "waited", State: SteerSent, Own: "own"})
+			}
+			add("r", NoticeGiven, NoticeBody{Item: "n" + string(rune('0'+i)), Level: "info", Text: "x"})
+		}
+		return tx.PutRun(Run{ID: "own", Session: session, Item: "waited", State: RunStateSteering, Steer: SteerSent})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	newest, err := s.Items(t.Context(), session, 0, 3) // n7 n8 n9
+	if err != nil || len(newest.Messages) != 0 || len(newest.Runs) != 0 {
+		t.Errorf("behind it: %+v, %+v, %v", newest.Messages, newest.Runs, err)
+	}
+	older, err := s.Items(t.Context(), session, newest.Items[0].Seq, 4) // n3 to n6
+	if err != nil || len(older.Messages) != 1 || older.Messages[0].Item.ID != "waited" {
+		t.Fatalf("with it: %+v, %v", older.Messages, err)
+	}
+	if at := older.Messages[0].Before; at <= older.Items[1].Seq || at >= older.Items[2].Seq {
+		t.Errorf("it was said at %d, the items are at %d to %d", at, older.Items[0].Seq, older.Items[3].Seq)
+	}
+	if oldest, err := s.Items(t.Context(), session, older.Items[0].Seq, 9); err != nil || len(oldest.Messages) != 0 || oldest.Items[0].ID != "waited" {
+		t.Errorf("where it was sent: %+v, %v", oldest, err)
+	}
+}

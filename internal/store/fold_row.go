@@ -47,6 +47,11 @@ func foldRow(r Session, ev Event) (Session, error) {
 		r.DeletedAt = nil
 	case RunQueued, RunStarted, RunEnded:
 		err = foldRun(&r, ev)
+	case MessageSteered:
+		// One that waited does not any more; one that is late is queued anew.
+		var b SteeredBody
+		err = json.Unmarshal(ev.Body, &b)
+		r.Queue = slices.DeleteFunc(slices.Clone(r.Queue), func(id string) bool { return id == b.Own })
 	case QueueChanged:
 		var b QueueBody
 		err = json.Unmarshal(ev.Body, &b)
@@ -166,6 +171,9 @@ func foldOptions(known, body json.RawMessage) (json.RawMessage, error) {
 		if len(*f.from) > 0 && string(*f.from) != "null" {
 			*f.to = *f.from
 		}
+	}
+	if got.Steer != nil {
+		had.Steer = got.Steer
 	}
 	if got.Chosen != nil {
 		had.Chosen = got.Chosen

@@ -150,6 +150,12 @@ func (w *world) step(tx *Tx) error {
 				return err
 			}
 		}
+		if rapid.Bool().Draw(t, "steer") {
+			own, _ := pick(w.runs, "run")
+			state := rapid.SampledFrom([]string{SteerSent, SteerTaken, SteerRead, SteerLate}).Draw(t, "state")
+			_, err := tx.Append(session, "steered", MessageSteered, SteeredBody{Item: id, State: state, Own: own})
+			return err
+		}
 		return tx.Rewind(session, id)
 	case 17:
 		now := tx.Now()

@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -20,14 +21,15 @@ type ItemsPage struct {
 	Runs   []Run // those that the items belong to, without their texts; on the newest page also those that have not ended
 
 	// Messages are those of Runs that stand before the page's first item: sent
-	// while another run was on, or with an answer longer than a page.
+	// while another run was on, or with an answer longer than a page; and those
+	// that had waited from before it and were said into one of Runs.
 	Messages []Asked
 }
 
 // Asked is a message, and where its answer begins.
 type Asked struct {
 	Item   Item
-	Before int64 // seq of the first item that its run made; 0: none yet
+	Before int64 // seq of the first item that its run made, 0: none yet; or of the event by which it was said into one
 }
 
 const itemsQuery = "SELECT " + itemColumns + " FROM items WHERE session = ? AND seq < ? AND rewound = 0 ORDER BY seq DESC LIMIT ?"
@@ -56,7 +58,7 @@ func (s *Store) Items(ctx context.Context, session string, before int64, limit i
 		var live []string
 		if before == 1<<63-1 {
 			live, err = queryRead(q, func(r scanner) (id string, err error) { return id, r.Scan(&id) },
-				"SELECT id FROM runs WHERE session = ? AND state <> 'ended'", session)
+				"SELECT id FROM runs WHERE session = ? AND state <> 'steering' AND state <> 'ended'", session)
 			if err != nil {
 				return err
 			}
@@ -64,7 +66,11 @@ func (s *Store) Items(ctx context.Context, session string, before int64, limit i
 		if p.Runs, err = q.runsOf(p.Items, live...); err != nil {
 			return err
 		}
-		p.Messages, err = q.asked(p.Runs, p.Items)
+		if p.Messages, err = q.asked(p.Runs, p.Items); err != nil || len(p.Items) == 0 {
+			return err
+		}
+		said, err := q.said(session, p.Items[0].Seq, before)
+		p.Messages = append(p.Messages, said...)
 		return err
 	})
 	if err == nil {
@@ -222,7 +228,7 @@ func (q *reading) items(session string, before int64, limit int, last int64) (li
 	return list, more, nil
 }
 
-const runsOfQuery = `SELECT id, session, item, '', state, reason, detail, pos, epoch, prompt, cancelling, queued_at, started_at, ended_at
+const runsOfQuery = `SELECT id, session, item, '', state, reason, detail, pos, epoch, prompt, cancelling, steer, queued_at, started_at, ended_at
 	FROM runs WHERE id IN (SELECT value FROM json_each(?)) ORDER BY pos`
 
 // runsOf returns the runs that the items belong to, and more: how each began
@@ -267,6 +273,25 @@ func (q *reading) asked(runs []Run, items []Item) (list []Asked, err error) {
 	}
 	slices.SortFunc(list, func(a, b Asked) int { return cmp.Compare(a.Item.Seq, b.Item.Seq) })
 	return list, nil
+}
+
+// saidQuery asks for a steer that is not empty: the partial index has those.
+const saidQuery = "SELECT " + itemColumns + ` FROM items WHERE id IN (SELECT item FROM runs WHERE session = ?1 AND steer <> '')
+	AND seq < ?2 AND rewound = 0 AND body ->> '$.steer.state' <> 'late' AND body ->> '$.steer.seq' >= ?2 AND body ->> '$.steer.seq' < ?3 ORDER BY seq`
+
+// said returns the messages that waited from before first and were said into a
+// run between it and before.
+func (q *reading) said(session string, first, before int64) ([]Asked, error) {
+	return queryRead(q, func(row scanner) (a Asked, err error) {
+		if a.Item, err = scanItem(row); err != nil {
+			return a, err
+		}
+		var b MessageBody
+		if err = json.Unmarshal(a.Item.Body, &b); err == nil && b.Steer != nil {
+			a.Before = b.Steer.Seq
+		}
+		return a, err
+	}, saidQuery, session, first, before)
 }
 
 // fold returns an item's body at event last, which the snapshot ends with.

@@ -67,9 +67,10 @@ type Imported struct {
 
 // The states of a run.
 const (
-	RunStateQueued  = "queued"
-	RunStateCurrent = "current" // next to go or under way; at most one a session
-	RunStateEnded   = "ended"
+	RunStateQueued   = "queued"
+	RunStateCurrent  = "current"  // next to go or under way; at most one a session
+	RunStateSteering = "steering" // its message was said into the current run
+	RunStateEnded    = "ended"
 )
 
 // Run is one prompt turn, from the moment a message goes to the agent until
@@ -83,9 +84,10 @@ type Run struct {
 	Reason     string
 	Detail     string
 	Pos        int64     // order in the queue
-	Epoch      string    // of its prompt's outbox line, "" before
+	Epoch      string    // of its prompt's outbox line, "" before; of one that steers: of the line that says it
 	Prompt     uint64    // number of that line
 	Cancelling bool      // a cancel has been sent
+	Steer      string    // how its message stands that was said into another run: SteerSent and so on; or ""
 	QueuedAt   time.Time // when the message was taken
 	StartedAt  time.Time // zero before run.started
 	EndedAt    time.Time
@@ -123,6 +125,7 @@ const (
 	LineResume     = "session/resume"
 	LineOption     = "option" // set_mode, set_config_option, set_model
 	LinePrompt     = "prompt"
+	LineSteer      = "steer" // a prompt for the turn that is under way; its Run is the message's own
 	LineCancel     = "cancel"
 	LineAnswer     = "answer"  // of an approval
 	LineRefusal    = "refusal" // automatic answers

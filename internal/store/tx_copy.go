@@ -10,7 +10,7 @@ import (
 // that were too long for its body.
 func (tx *Tx) CopyItem(session string, from Item) error {
 	id := NewID()
-	body := string(from.Body)
+	body := string(withoutPlace(from))
 	if strings.Contains(body, `"blob":"`+from.ID+"-") {
 		body = strings.ReplaceAll(body, `"blob":"`+from.ID+"-", `"blob":"`+id+"-")
 		err := tx.exec(`INSERT INTO blobs (id, session, data) SELECT ? || substr(id, ?), ?, data FROM blobs WHERE session = ? AND substr(id, 1, ?) = ?`,
@@ -80,4 +80,20 @@ func (tx *Tx) ImportFile(f File, data []byte) error {
 		return fmt.Errorf("import attachment %s: %w", f.Name, err)
 	}
 	return nil
+}
+
+// withoutPlace is an item's body without the original's event by which a message
+// that had waited was said into a run: a copy has events of its own.
+func withoutPlace(it Item) json.RawMessage {
+	var b MessageBody
+	var fields map[string]json.RawMessage
+	if it.Kind != ItemUser || json.Unmarshal(it.Body, &b) != nil || b.Steer == nil || b.Steer.Seq == 0 || json.Unmarshal(it.Body, &fields) != nil {
+		return it.Body
+	}
+	fields["steer"], _ = encode(Steer{State: b.Steer.State}) // a string always marshals
+	body, err := encode(fields)
+	if err != nil {
+		return it.Body
+	}
+	return body
 }

@@ -18,6 +18,7 @@ type itemChange struct {
 	made  *Item
 	open  *openItem       // grows by the event
 	body  json.RawMessage // the new body of an item that is or becomes closed
+	run   string          // which it belongs to then
 	blobs map[string][]byte
 }
 
@@ -39,7 +40,7 @@ func (tx *Tx) planItem(ev *Event) (*itemChange, error) {
 	}
 	if id == "" {
 		switch ev.Kind {
-		case MessageUser, MessageEdited, ItemCopied, TextDelta, ThoughtDelta, ToolStarted, ToolUpdated, PlanChanged, ItemClosed:
+		case MessageUser, MessageEdited, MessageSteered, ItemCopied, TextDelta, ThoughtDelta, ToolStarted, ToolUpdated, PlanChanged, ItemClosed:
 			return nil, errors.New("body names no item")
 		}
 		return nil, nil
@@ -59,7 +60,7 @@ func (tx *Tx) planItem(ev *Event) (*itemChange, error) {
 	case open != nil && open.item.Session != ev.Session, closed != nil && closed.Session != ev.Session:
 		err = fmt.Errorf("item %s belongs to another session", id)
 	case open != nil:
-		c.seq = open.item.Seq
+		c.seq, c.run = open.item.Seq, open.item.Run
 		err = tx.planOpen(c, open, *ev, b)
 	default:
 		c.seq = closed.Seq
@@ -106,7 +107,7 @@ func planClosed(c *itemChange, it Item, ev Event, b *blobs) error {
 	switch ev.Kind {
 	case TextDelta, ThoughtDelta:
 		return ErrItemClosed
-	case ToolUpdated, PlanChanged, ApprovalResolved, ItemClosed, MessageEdited:
+	case ToolUpdated, PlanChanged, ApprovalResolved, ItemClosed, MessageEdited, MessageSteered:
 		if err := fits(it.Kind, ev.Kind); err != nil {
 			return err
 		}
@@ -114,17 +115,26 @@ func planClosed(c *itemChange, it Item, ev Event, b *blobs) error {
 		if err != nil {
 			return err
 		}
+		c.run = runOf(it, ev)
 		c.body, err = foldItem(it, []entry{e}, b)
 		return err
 	}
 	return fmt.Errorf("%s about item %s: %w", ev.Kind, c.id, ErrExists)
 }
 
+// runOf is the run that a closed item belongs to after ev.
+func runOf(it Item, ev Event) string {
+	if ev.Kind == MessageSteered {
+		return ev.Run
+	}
+	return it.Run
+}
+
 // fits tells whether an event can be about an item of that kind.
 func fits(item string, kind Kind) error {
 	want := map[Kind]string{
 		TextDelta: ItemAssistant, ThoughtDelta: ItemThought, ToolUpdated: ItemTool,
-		PlanChanged: ItemPlan, ApprovalResolved: ItemApproval, MessageEdited: ItemUser,
+		PlanChanged: ItemPlan, ApprovalResolved: ItemApproval, MessageEdited: ItemUser, MessageSteered: ItemUser,
 	}[kind]
 	if want != "" && want != item {
 		return fmt.Errorf("%s about an item of kind %s", kind, item)
@@ -222,7 +232,7 @@ func (tx *Tx) applyItem(ev Event, c *itemChange) error {
 		open.add(c.open, e)
 		tx.onUndo(func() { open.cut(c.open, e) })
 	case c.body != nil:
-		if err := tx.exec("UPDATE items SET open = 0, body = ? WHERE id = ?", string(c.body), c.id); err != nil {
+		if err := tx.exec("UPDATE items SET open = 0, run = ?, body = ? WHERE id = ?", c.run, string(c.body), c.id); err != nil {
 			return err
 		}
 		if oi := open.get(c.id); oi != nil {

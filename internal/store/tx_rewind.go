@@ -9,11 +9,11 @@ import (
 
 // Rewind takes back the message item and everything that is read after it: it
 // stays in the log, and no page of the transcript has it. It returns
-// ErrNotFound where item is no message that the transcript shows. No run of the
+// ErrNotFound where item is no message that the transcript shows and that began a run. No run of the
 // session may be under way.
 func (tx *Tx) Rewind(session, item string) error {
 	it, err := tx.Item(item)
-	if err == nil && (it.Session != session || it.Kind != ItemUser || it.Rewound) {
+	if err == nil && (it.Session != session || it.Kind != ItemUser || it.Rewound || saidInto(it)) {
 		err = ErrNotFound
 	}
 	var body RewoundBody
@@ -27,6 +27,12 @@ func (tx *Tx) Rewind(session, item string) error {
 		return fmt.Errorf("rewind session %s to %s: %w", session, item, err)
 	}
 	return nil
+}
+
+// saidInto tells whether a message was said into a run that answers another.
+func saidInto(it Item) bool {
+	var b MessageBody
+	return json.Unmarshal(it.Body, &b) == nil && b.Steer != nil && b.Steer.State != SteerLate
 }
 
 // readAfter is what stands in a transcript from the message it on. The log has

@@ -6,12 +6,12 @@ import (
 	"slices"
 )
 
-const runColumns = "id, session, item, text, state, reason, detail, pos, epoch, prompt, cancelling, queued_at, started_at, ended_at"
+const runColumns = "id, session, item, text, state, reason, detail, pos, epoch, prompt, cancelling, steer, queued_at, started_at, ended_at"
 
 func scanRun(row scanner) (r Run, err error) {
 	var queued, started, ended int64
 	err = row.Scan(&r.ID, &r.Session, &r.Item, &r.Text, &r.State, &r.Reason, &r.Detail, &r.Pos, &r.Epoch, &r.Prompt,
-		&r.Cancelling, &queued, &started, &ended)
+		&r.Cancelling, &r.Steer, &queued, &started, &ended)
 	r.QueuedAt, r.StartedAt, r.EndedAt = fromMillis(queued), fromMillis(started), fromMillis(ended)
 	return r, err
 }
@@ -36,12 +36,12 @@ const (
 // PutRun writes a run's row. It changes no list row: that is what run.queued,
 // run.started and run.ended are for.
 func (tx *Tx) PutRun(r Run) error {
-	err := tx.exec("INSERT INTO runs ("+runColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	err := tx.exec("INSERT INTO runs ("+runColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET item = excluded.item, text = excluded.text, state = excluded.state, reason = excluded.reason,
 			detail = excluded.detail, pos = excluded.pos, epoch = excluded.epoch, prompt = excluded.prompt,
-			cancelling = excluded.cancelling, queued_at = excluded.queued_at, started_at = excluded.started_at, ended_at = excluded.ended_at`,
+			cancelling = excluded.cancelling, steer = excluded.steer, queued_at = excluded.queued_at, started_at = excluded.started_at, ended_at = excluded.ended_at`,
 		r.ID, r.Session, r.Item, r.Text, r.State, r.Reason, r.Detail, r.Pos, r.Epoch, int64(r.Prompt), //nolint:gosec // a count
-		r.Cancelling, millis(r.QueuedAt), millis(r.StartedAt), millis(r.EndedAt))
+		r.Cancelling, r.Steer, millis(r.QueuedAt), millis(r.StartedAt), millis(r.EndedAt))
 	if err != nil {
 		return fmt.Errorf("put run %s: %w", r.ID, err)
 	}
@@ -62,6 +62,13 @@ func (tx *Tx) CurrentRun(session string) (Run, bool, error) {
 func (tx *Tx) QueuedRuns(session string) ([]Run, error) {
 	return queryTx(tx, scanRun, "SELECT "+runColumns+
 		" FROM runs WHERE session = ? AND state = 'queued' AND state <> 'ended' ORDER BY pos, queued_at, rowid", session)
+}
+
+// SteeringRuns returns the runs whose messages were said into the current one
+// and not read yet, in the order in which they were said.
+func (tx *Tx) SteeringRuns(session string) ([]Run, error) {
+	return queryTx(tx, scanRun, "SELECT "+runColumns+
+		" FROM runs WHERE session = ? AND state = 'steering' AND state <> 'ended' ORDER BY prompt", session)
 }
 
 const epochColumns = `name, session, agent, boot_id, state, coalesce((SELECT n FROM offsets WHERE epoch = epochs.rowid), 0),

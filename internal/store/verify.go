@@ -163,7 +163,7 @@ func (f *refold) add(ev Event) error {
 		return nil
 	}
 	it.Body, err = foldItem(it, f.entries[id], nil)
-	it.Open = false
+	it.Open, it.Run = false, runOf(it, ev)
 	f.items[id] = it
 	delete(f.entries, id)
 	return err

@@ -292,13 +292,18 @@ func (l *linesWriter) message(ctx context.Context, body json.RawMessage) (json.R
 			return nil, err
 		}
 	}
-	return encode(Message{Text: b.Text, Files: files})
+	out := Message{Text: b.Text, Files: files}
+	if b.Steer != nil {
+		out.Steer = b.Steer.State
+	}
+	return encode(out)
 }
 
 // Message is the body of a message's item in a file.
 type Message struct {
 	Text  string   `json:"text"`
 	Files []string `json:"files,omitempty"` // ids of File lines
+	Steer string   `json:"steer,omitempty"` // it was said into a run under way: the state of that
 }
 
 var blobName = regexp.MustCompile(`"blob":"([^"\\]+)"`)

@@ -40,6 +40,8 @@ type session struct {
 	Options map[string]any `json:"-"`
 
 	cancel context.CancelFunc // nil: no turn
+	steers []string           // told to the turn, and not read yet
+	told   chan struct{}      // closed and replaced with each
 }
 
 type turnRecord struct {
@@ -76,6 +78,9 @@ func (a *agent) handle(ctx context.Context, m acp.Message) {
 	case acp.MethodSetConfigOption:
 		result, err = a.setOption(m)
 	case acp.MethodSessionPrompt:
+		if a.steer(m) {
+			return
+		}
 		if err = a.startTurn(ctx, m); err == nil {
 			return // the turn answers
 		}
@@ -145,7 +150,7 @@ func (a *agent) newSession(m acp.Message) (any, error) {
 			return nil, &acp.Error{Code: acp.CodeAuthRequired, Message: "Authentication required"}
 		}
 	}
-	s := &session{ID: "sess-" + strings.ToLower(rand.Text()[:12]), CWD: p.CWD, Options: defaultOptions()}
+	s := &session{ID: "sess-" + strings.ToLower(rand.Text()[:12]), CWD: p.CWD, Options: defaultOptions(), told: make(chan struct{})}
 	a.mu.Lock()
 	a.sessions[s.ID] = s
 	err = s.save()
@@ -157,6 +162,7 @@ func (a *agent) newSession(m acp.Message) (any, error) {
 	if env("EARLY_UPDATE") != "" {
 		_ = a.conn.Update(s.ID, acp.Commands{Commands: []acp.Command{{Name: "early", Description: "sent before the session was announced"}}})
 	}
+	a.advertise(s.ID)
 	return acp.NewSessionResult{SessionID: s.ID, SessionSettings: settings}, nil
 }
 
@@ -186,6 +192,7 @@ func (a *agent) loadSession(m acp.Message) (any, error) {
 			_ = a.conn.Update(s.ID, acp.AgentChunk{Chunk: acp.Text(t.Agent)})
 		}
 	}
+	a.advertise(s.ID)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.sessions[s.ID] = s
@@ -241,7 +248,7 @@ func (a *agent) startTurn(ctx context.Context, m acp.Message) error {
 		// get to see any of them.
 		return errors.New("a prompt is running")
 	}
-	text := promptText(p.Prompt)
+	text := unsteered(promptText(p.Prompt))
 	s.Turns = append(s.Turns, turnRecord{User: text})
 	if err := s.save(); err != nil {
 		return err
@@ -268,7 +275,7 @@ func (a *agent) finish(ctx context.Context, t *turn, id json.RawMessage, text st
 	}
 	a.mu.Lock()
 	t.s.Turns[len(t.s.Turns)-1].Agent = t.said()
-	t.s.cancel = nil
+	t.s.cancel, t.s.steers = nil, nil
 	if saveErr := t.s.save(); saveErr != nil && err == nil {
 		err = saveErr
 	}
@@ -392,7 +399,7 @@ func openSession(id string) (*session, error) {
 	if err != nil {
 		return nil, notFound(id)
 	}
-	s := &session{Options: defaultOptions()}
+	s := &session{Options: defaultOptions(), told: make(chan struct{})}
 	if err := json.Unmarshal(b, s); err != nil {
 		return nil, fmt.Errorf("open session: %w", err)
 	}

@@ -92,6 +92,27 @@ func TestTurns(t *testing.T) {
 	}
 }
 
+func TestSteer(t *testing.T) {
+	c, s := open(t, "STEER=1")
+	from := c.Count()
+	turn := c.Prompt(s, "say a\ntool t execute ls\nawait-steer\ntool-done t\nsay b\nawait-steer")
+	c.Wait("the call", from, func(m acp.Message) bool { return strings.Contains(string(m.Params), `"tool_call"`) })
+	c.Stop(c.Prompt(s, "/steer be brief"))
+	c.Wait("the call's end", from, func(m acp.Message) bool { return strings.Contains(string(m.Params), "[steered: be brief]") })
+	late := strings.Repeat("ü", 81)
+	c.Stop(c.Prompt(s, "/steer "+late))
+	if stop := c.Stop(turn); stop != acp.StopEndTurn {
+		t.Errorf("ended by %s", stop)
+	}
+	const taken = "⏩ Steer queued for the active turn: "
+	if want, got := "a"+taken+"be brief[steered: be brief]b"+taken+strings.Repeat("ü", 80)+"...", c.Text(from); got != want {
+		t.Errorf("said %q, want %q", got, want)
+	}
+	if text, _ := c.Turn(s, "/steer say c\ntool t execute ls\ntool-done t"); text != "c" {
+		t.Errorf("without a turn it said %q", text)
+	}
+}
+
 func TestUpdates(t *testing.T) {
 	c, s := open(t)
 	from := c.Count()

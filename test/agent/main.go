@@ -22,6 +22,7 @@
 //	HELPER=1      start a helper process in the same group
 //	EARLY_UPDATE=1  send an update before the answer to session/new
 //	NO_CANCEL_UNTIL_ANSWER=1  a cancelled turn waits for its open permission
+//	STEER=1       it can be steered (see steer.go)
 //	BAD_INIT=1    answer with protocol version 99
 package main
 

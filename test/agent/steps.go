@@ -58,6 +58,7 @@ type step func(t *turn, ctx context.Context, s script.Step) error
 //	ask-edit ID PATH OLD NEW    the same, with a diff
 //	ask-async ID TITLE [COMMAND…]   does not wait; the turn's end does
 //	ask-same-raw-id ID TITLE    as ask, with the JSON-RPC id of the last one
+//	await-steer                 until something was said into the turn (see steer.go)
 //	sleep D                     until cancelled
 //	hang                        says "[hang]"; then cancel and end of input do nothing
 //	exit CODE / half-exit CODE  the latter in the middle of a line
@@ -111,10 +112,10 @@ func steps() map[string]step {
 			return t.update(acp.ToolCallUpdate{ID: id, Content: []acp.ToolContent{acp.TextContent(t.tools[id])}})
 		},
 		"tool-done": func(t *turn, _ context.Context, s script.Step) error {
-			return t.update(acp.ToolCallUpdate{ID: s.Arg(0, "tool"), Status: new(acp.ToolCompleted)})
+			return t.ended(s.Arg(0, "tool"), acp.ToolCompleted)
 		},
 		"tool-fail": func(t *turn, _ context.Context, s script.Step) error {
-			return t.update(acp.ToolCallUpdate{ID: s.Arg(0, "tool"), Status: new(acp.ToolFailed)})
+			return t.ended(s.Arg(0, "tool"), acp.ToolFailed)
 		},
 		"open-tool": func(t *turn, _ context.Context, s script.Step) error {
 			return t.update(acp.ToolCall{ID: s.Arg(0, "open"), Kind: acp.ToolExecute, Title: "left open", Status: acp.ToolInProgress})
@@ -141,6 +142,7 @@ func steps() map[string]step {
 			return nil
 		},
 
+		"await-steer": func(t *turn, ctx context.Context, _ script.Step) error { return t.awaitSteer(ctx) },
 		"sleep": func(_ *turn, ctx context.Context, s script.Step) error {
 			d, err := time.ParseDuration(s.Arg(0, ""))
 			if err != nil {

@@ -129,7 +129,10 @@ func newWorld(t *testing.T, env agentEnv, config string) *world {
 	for k, v := range env {
 		vars += fmt.Sprintf(", %s = %q", k, v)
 	}
-	text := config + fmt.Sprintf("\n[agents.script]\nname = \"Script\"\ncommand = [%q]\nenv = { %s }\npermission_deadline = %q\n", bins.agent, vars, cmp.Or(env["EXPIRE"], "0s"))
+	if env["SCRIPT_AGENT_STEER"] != "" {
+		w.agent = "hermes" // which the catalogue knows to be steered
+	}
+	text := config + fmt.Sprintf("\n[agents.%s]\nname = \"Script\"\ncommand = [%q]\nenv = { %s }\npermission_deadline = %q\n", w.agent, bins.agent, vars, cmp.Or(env["EXPIRE"], "0s"))
 	if err := os.WriteFile(filepath.Join(w.home, "config.toml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -495,6 +498,7 @@ type item struct {
 		Detail  json.RawMessage
 		Level   string
 		State   string
+		Steer   struct{ State string }
 		Content []json.RawMessage
 	}
 }

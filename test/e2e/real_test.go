@@ -15,7 +15,7 @@ import (
 )
 
 // realWorld is a world whose agent is a real one that talks to a mock model.
-func realWorld(t *testing.T, id string, prepare func(testing.TB, *mockmodel.Server, string) real.Agent) (*world, real.Agent) {
+func realWorld(t *testing.T, id string, prepare func(testing.TB, *mockmodel.Server, string) real.Agent) (*world, real.Agent, *mockmodel.Server) {
 	t.Helper()
 	model, err := mockmodel.Start("127.0.0.1:0")
 	if err != nil {
@@ -43,14 +43,14 @@ func realWorld(t *testing.T, id string, prepare func(testing.TB, *mockmodel.Serv
 	w := newWorld(t, nil, fmt.Sprintf("[agents.%s]\nname = %q\ncommand = [%s]\nenv = { %s }\n",
 		id, a.Name, strings.Join(command, ", "), strings.Join(env, ", ")))
 	w.agent = id
-	return w, a
+	return w, a, model
 }
 
 func TestRealOpenCode(t *testing.T) { testReal(t, "opencode", real.OpenCode) }
 func TestRealHermes(t *testing.T)   { testReal(t, "hermes", real.Hermes) }
 
 func testReal(t *testing.T, id string, prepare func(testing.TB, *mockmodel.Server, string) real.Agent) {
-	w, a := realWorld(t, id, prepare)
+	w, a, _ := realWorld(t, id, prepare)
 	w.start()
 	s := w.newSession()
 	agents := func() int {
@@ -164,4 +164,75 @@ func testReal(t *testing.T, id string, prepare func(testing.TB, *mockmodel.Serve
 	w.cli("stop", "--all")
 	w.awaitExit()
 	w.until("an empty tree", 10*time.Second, func() bool { return len(w.marked()) == 0 })
+}
+
+// TestRealHermesSteer: what is said in the middle of a call reaches the model
+// with that call's result; what no call follows is the next message, through a
+// kill of the host.
+func TestRealHermesSteer(t *testing.T) {
+	w, _, model := realWorld(t, "hermes", real.HermesPatient)
+	w.start()
+	s := w.newSession()
+	r := w.send(s.ID, `say before
+call terminal {"command":"until [ -e go ]; do sleep 0.1; done"}
+say after`)
+	w.until("the call", 60*time.Second, func() bool {
+		for _, it := range w.items(s.ID) {
+			if it.Kind == "tool" && it.Open {
+				return true
+			}
+		}
+		return false
+	})
+	b, err := w.steer(s.ID, r.Run, "Look at the second table, too")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.until("the agent takes it", 20*time.Second, func() bool { state, _ := w.steerState(s.ID, b.Item); return state == "taken" })
+	if err := os.WriteFile(filepath.Join(w.work, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if reason := w.ended(s.ID, r.Run); reason != "end_turn" {
+		t.Fatalf("ended by %q", reason)
+	}
+	if state, run := w.steerState(s.ID, b.Item); state != "read" || run != r.Run {
+		t.Errorf("it is %s, of run %s", state, run)
+	}
+	if got := strings.Fields(w.said(s.ID, r.Run)); strings.Join(got, " ") != "before after" {
+		t.Errorf("said %q", got)
+	}
+	requests := model.Requests()
+	last := requests[len(requests)-1].Messages
+	if m := last[len(last)-1]; m.Role != "tool" || !strings.Contains(m.Content, "Look at the second table, too") {
+		t.Errorf("the model was told %+v", m)
+	}
+
+	text, want := stream(200, "15ms", 33)
+	r = w.send(s.ID, text)
+	w.until("some text", 60*time.Second, func() bool { return w.said(s.ID, r.Run) != "" })
+	if b, err = w.steer(s.ID, r.Run, "say late"); err != nil {
+		t.Fatal(err)
+	}
+	w.kill()
+	w.start()
+	for run, want := range map[string]string{r.Run: want, b.Run: "late"} {
+		if reason := w.ended(s.ID, run); reason != "end_turn" {
+			t.Fatalf("ended by %q", reason)
+		}
+		if got := w.said(s.ID, run); got != want {
+			t.Errorf("said %q, want %q", got, want)
+		}
+	}
+	n := 0
+	for _, req := range model.Requests()[len(requests):] {
+		if m := req.Messages[len(req.Messages)-1]; m.Role == "user" && strings.Contains(m.Content, "say late") {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("the model was asked %d times", n)
+	}
+	w.whole(s.ID)
+	w.cli("stop", "--all")
+	w.awaitExit()
 }

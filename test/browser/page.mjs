@@ -203,7 +203,7 @@ export class Person {
 
   /** Opens a new session with the scripted agent, and sends its first message. */
   async begin(text) {
-    const { id } = await this.world.call('POST', '/api/v1/sessions', { agent: 'script', cwd: this.world.work });
+    const { id } = await this.world.call('POST', '/api/v1/sessions', { agent: this.world.agent, cwd: this.world.work });
     await this.page.goto(`${this.world.base}/s/${id}`);
     await this.send(text);
     await this.page.locator('.you').first().waitFor();

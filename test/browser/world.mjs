@@ -39,10 +39,12 @@ export class World {
     this.work = join(this.user, 'src', 'replay');
     for (const folder of [this.home, this.work, join(this.dir, 'agent')]) mkdirSync(folder, { recursive: true, mode: 0o700 });
     this.log = join(this.dir, 'agent.log');
+    // Hermes Agent is known to be steered, by its id.
+    this.agent = env.SCRIPT_AGENT_STEER ? 'hermes' : 'script';
     const vars = Object.entries({ SCRIPT_AGENT_LOG: this.log, SCRIPT_AGENT_STATE: join(this.dir, 'agent'), ...env });
     writeFileSync(
       join(this.home, 'config.toml'),
-      `${config}\n[agents.script]\nname = "Script"\ncommand = [${JSON.stringify(join(bin, 'scripted'))}]\n` +
+      `${config}\n[agents.${this.agent}]\nname = "Script"\ncommand = [${JSON.stringify(join(bin, 'scripted'))}]\n` +
         `env = { ${vars.map(([key, value]) => `${key} = ${JSON.stringify(value)}`).join(', ')} }\n`,
       { mode: 0o600 },
     );

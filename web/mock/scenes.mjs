@@ -113,6 +113,15 @@ export const scenes = {
     await page.locator('.findbar input').fill('relay');
     await page.locator('.entry.lit').waitFor();
   },
+  steering: async (page) => {
+    await open(page, 'Postgres 17 upgrade');
+    await page.locator('textarea').fill('Then compare the row counts');
+    await page.getByRole('button', { name: 'Queue', exact: true }).click();
+    await page.locator('textarea').fill('Use the replica for reads');
+    await page.getByRole('button', { name: 'Steer', exact: true }).click();
+    await page.getByText('the agent reads it after').last().waitFor();
+    await page.locator('textarea').fill('And tell me how long it takes');
+  },
   queued: (page) => open(page, 'Rename tenant_id'),
   commands: async (page) => {
     await open(page, 'Jitter for webhook');

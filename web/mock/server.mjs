@@ -101,6 +101,7 @@ function apply(event) {
     case 'message.user': add('user', rest, false); break;
     case 'agent.options': sessions.get(event.session).offered = { ...sessions.get(event.session).offered, ...body }; break;
     case 'message.edited': it.body = { ...it.body, text: body.text }; break;
+    case 'message.steered': it.run = event.run; it.body = { ...it.body, steer: { ...(it.body.steer ?? { seq: event.seq }), state: body.state } }; break;
     case 'text.delta': it ? (it.body = { text: it.body.text + body.text }) : add('assistant', { text: body.text }, true); break;
     case 'thought.delta': it ? (it.body = { text: it.body.text + body.text }) : add('thought', { text: body.text }, true); break;
     case 'tool.started': add('tool', rest, true); break;
@@ -244,6 +245,7 @@ function past() {
     const run = newId('r');
     sessions.get(s).run = run;
     ask(s, run, title, now - ago);
+    if (agent === 'hermes') steering(s, run, now - ago);
     tool(s, run, now - ago, 0, { title: 'pg_restore -j4 dump', kind: 'execute', raw_input: { command: 'pg_restore -j4 dump' } }, '');
     changed(s);
   }
@@ -264,6 +266,20 @@ function past() {
     const at = new Date(now - hours * HOUR).toISOString();
     approvals.set(id, { id, session: photos, run: prun, state, title, item: '', at, detail: { command }, options: OPTIONS, chosen, by, answered_at: at });
   }
+}
+
+/** A run into which something was said. */
+function steering(s, run, at) {
+  emit(s, 'agent.options', {
+    steer: true,
+    models: { currentModelId: 'h4', availableModels: [{ modelId: 'h4', name: 'Hermes 4 405B' }, { modelId: 'h3', name: 'Hermes 3' }] },
+    modes: { currentModeId: 'default', availableModes: [{ id: 'default', name: 'Ask first' }, { id: 'edits', name: 'Accept edits' }] },
+    commands: [{ name: 'steer', description: 'Inject guidance into the currently running agent turn' }],
+  }, run, at);
+  tool(s, run, at + 5_000, 41_000, { title: 'pg_dump billing', kind: 'execute', raw_input: { command: 'pg_dump -Fd -j4 -f dump billing' }, content: [text('dumped 412 tables')] });
+  const say1 = newId('i');
+  emit(s, 'message.user', { item: say1, text: 'Leave audit_log out, it is 300 GB', client_id: newId('c'), steer: { state: 'read' } }, run, at + 20_000);
+  say(s, run, 'I leave `audit_log` out and restore the rest into the new cluster.', at + 48_000);
 }
 
 const RICH = `The draft is in \`docs/notes-2.8.md\`. In short:
@@ -546,6 +562,29 @@ const routes = [
       emit(m[1], 'queue.changed', { paused: s.paused, queue: s.queue });
       changed(m[1]);
     } else void work(m[1], run, item, body.text);
+    return [202, answer];
+  }],
+  ['POST', /^\/api\/v1\/sessions\/([^/]+)\/steer$/, (m, q, body) => {
+    const s = sessions.get(m[1]);
+    if (!s.offered?.steer) return problem(409, 'cannot_steer', 'The agent takes nothing in the middle of a run', 'Send a message: it waits until the run is over.');
+    if (s.run !== body.run) return problem(409, 'run_not_current', 'The run is not under way', 'It has ended.');
+    if (messages.has(body.client_id)) return [202, messages.get(body.client_id)];
+    const waits = s.queue.find((entry) => entry.run === body.queued);
+    if (body.queued && !waits) return problem(409, 'not_queued', 'That message does not wait', 'It has begun.');
+    const item = waits?.item ?? newId('i');
+    const own = waits?.run ?? newId('r');
+    const told = (state) => emit(m[1], 'message.steered', { item, state, own }, body.run);
+    let event;
+    if (waits) {
+      s.queue = s.queue.filter((entry) => entry !== waits);
+      s.queued = s.queue.length;
+      event = told('sent');
+      emit(m[1], 'queue.changed', { paused: s.paused, queue: s.queue });
+      changed(m[1]);
+    } else event = emit(m[1], 'message.user', { item, text: body.text, client_id: body.client_id, steer: { state: 'sent' } }, body.run);
+    setTimeout(() => s.run === body.run && told('taken'), 400);
+    const answer = { item, run: own, seq: event.seq, state: 'sent' };
+    messages.set(body.client_id, answer);
     return [202, answer];
   }],
   ['POST', /^\/api\/v1\/sessions\/([^/]+)\/cancel$/, (m, q, body) => {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { emptyView, fold, fromSnapshot, withOlder, withOptions, withTail } from './fold';
-import type { Item, ItemsPage, LogEvent, Run } from './types';
+import type { Item, ItemsPage, LogEvent, Run, UserItem } from './types';
 
 const S = 's1';
 
@@ -240,5 +240,34 @@ describe('fold, for any log', () => {
     const after = fold(before, [{ ...events[0]!, id: 7, seq: 7, kind: 'transcript.rewound', body: { item: 'u2', seq: 4 } }]);
     expect(after.items.map((item) => item.id)).toEqual(['c', 'u1', 'a1']);
     expect(before.items).toHaveLength(5);
+  });
+
+  it('gives a message that steers to the run that it was said into, and to its own where it is late', () => {
+    const events = log(
+      ['message.user', { item: 'u1', text: 'one' }],
+      ['message.user', { item: 'u2', text: 'two' }, 'r2'],
+      ['run.queued', { run: 'r2', item: 'u2' }, 'r2'],
+      ['queue.changed', { paused: false, queue: [{ run: 'r2', item: 'u2' }] }],
+      ['message.user', { item: 'u3', text: 'three', steer: { state: 'sent' } }],
+      ['message.steered', { item: 'u2', state: 'sent', own: 'r2' }],
+      ['message.steered', { item: 'u3', state: 'read', own: 'r3' }],
+    );
+    const said = fold(emptyView(S), events);
+    expect(said.items[1]).toMatchObject({ id: 'u2', run: said.items[0]!.run, body: { text: 'two', steer: { state: 'sent', seq: 6 } } });
+    expect(body(said.items, 'u3', 'user').steer).toEqual({ state: 'read' });
+    expect(said.runs['r2']).toBeUndefined();
+    expect(said.queue).toEqual([]);
+    const late = fold(said, [
+      { ...events[0]!, id: 8, seq: 8, run: 'r2', kind: 'message.steered', body: { item: 'u2', state: 'late', own: 'r2' } },
+      { ...events[0]!, id: 9, seq: 9, run: 'r2', kind: 'run.queued', body: { run: 'r2', item: 'u2' } },
+    ]);
+    expect(late.items[1]).toMatchObject({ run: 'r2', body: { steer: { state: 'late', seq: 6 } } });
+    expect(late.runs['r2']?.state).toBe('queued');
+    expect(said.items[1]!.run).not.toBe('r2');
+
+    // Where it stands before what is loaded, too.
+    const older = { ...fold(emptyView(S), events.slice(0, 5)), items: [] as Item[] };
+    older.asked = [{ item: { ...said.items[1]!, run: 'r2', body: { text: 'two' } } as UserItem, before: 0 }];
+    expect(fold(older, events).asked).toMatchObject([{ before: 6, item: { run: said.items[0]!.run, body: { steer: { state: 'sent', seq: 6 } } } }]);
   });
 });

@@ -11,10 +11,12 @@ import type {
   NoticeBody,
   PlanEntry,
   Run,
+  Steer,
   ToolBody,
   TextContent,
   ToolContent,
   UserBody,
+  UserItem,
 } from './types';
 
 export interface QueueEntry {
@@ -29,6 +31,8 @@ export interface AgentOptions {
   models?: unknown;
   config?: unknown;
   commands?: unknown;
+  /** A run can be steered. */
+  steer?: boolean;
   /** What a person chose, for every life of the agent. */
   chosen?: unknown;
 }
@@ -69,6 +73,16 @@ export interface View {
   finished: number;
   /** An event came whose predecessor did not: the snapshot must be read again. */
   gap: boolean;
+}
+
+/** A message that was said into its run, which answers another. */
+export function steers(item: Item): boolean {
+  return item.kind === 'user' && item.body.steer !== undefined && item.body.steer.state !== 'late';
+}
+
+/** The event by which an item was said to the agent, where that was another than the one that made it. */
+export function saidAt(item: Item): number {
+  return (item.kind === 'user' && steers(item) && item.body.steer?.seq) || item.seq;
 }
 
 export function emptyView(session: string): View {
@@ -172,7 +186,7 @@ export function trimmed(view: View, keep: number): View {
   for (const item of view.items) if (item.run && item.kind !== 'user' && !answers.has(item.run)) answers.set(item.run, item.seq);
   const stays = new Set(items.map((item) => item.run));
   for (const run of Object.values(view.runs)) if (run.state !== 'ended') stays.add(run.id);
-  const asked = view.items.slice(0, cut).flatMap((item) => (item.kind === 'user' && stays.has(item.run) ? [{ item, before: answers.get(item.run) ?? 0 }] : []));
+  const asked = view.items.slice(0, cut).flatMap((item) => (item.kind === 'user' && stays.has(item.run) ? [{ item, before: saidAt(item) === item.seq ? (answers.get(item.run) ?? 0) : saidAt(item) }] : []));
   return { ...view, items, asked: beside(items, view.asked, asked) };
 }
 
@@ -236,6 +250,9 @@ class Draft {
         if (asked) this.ask({ ...asked, item: { ...asked.item, body: { ...asked.item.body, text: String(body.text) } } });
         break;
       }
+      case 'message.steered':
+        this.steered(event, body as unknown as { item: string; own: string; state: Steer['state'] });
+        break;
       case 'item.copied':
         this.copied(event, body);
         break;
@@ -367,6 +384,23 @@ class Draft {
     const { kind, at, body: content } = body as { kind: Item['kind']; at: string; body: unknown };
     this.own().push({ id, session: event.session, run: '', kind, seq: event.seq, at, open: false, body: content } as Item);
     this.view.finished++;
+  }
+
+  /** From then on the message is of the event's run: the one that it steers or, late, its own. */
+  private steered(event: LogEvent, { item: id, own, state }: { item: string; own: string; state: Steer['state'] }): void {
+    const now = (item: UserItem): UserItem => ({
+      ...item,
+      run: event.run,
+      body: { ...item.body, steer: { ...(item.body.steer ?? { seq: event.seq }), state } },
+    });
+    const item = this.edit(id);
+    if (item?.kind === 'user') Object.assign(item, now(item));
+    const asked = this.view.asked.find((each) => each.item.id === id);
+    if (asked) this.ask({ item: now(asked.item), before: state === 'late' ? 0 : event.seq });
+    if (state === 'late' || !this.view.runs[own]) return;
+    // It waits no more.
+    this.view.runs = Object.fromEntries(Object.entries(this.view.runs).filter(([run]) => run !== own));
+    this.view.queue = this.view.queue.filter((entry) => entry.run !== own);
   }
 
   private delta(event: LogEvent, kind: 'assistant' | 'thought'): void {

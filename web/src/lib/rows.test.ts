@@ -32,6 +32,31 @@ describe('transcript', () => {
     expect(got.next).toBeNull();
   });
 
+  it('shows what was said into a run where that was, and asks again only what began it', () => {
+    const steer = (state: string, seq?: number) => ({ text: 'x', steer: { state, ...(seq && { seq }) } });
+    const items = [
+      item('user', 'u1', 'r1'),
+      item('user', 'waited', 'r1', steer('read', n + 4)), // said behind the second tool
+      tool('t1', 'execute'),
+      item('user', 'typed', 'r1', steer('taken')),
+      tool('t2', 'execute'),
+      item('user', 'u4', 'r4'),
+      tool('t3', 'execute'),
+    ];
+    items[1]!.body = steer('read', items[4]!.seq);
+    const shown = transcript(view(items, { runs: runs(['r1', 'u1', 'ended', { reason: 'interrupted', started_at: 'x' }], ['r4', 'u4', 'queued']), queue: [{ run: 'r4', item: 'u4' }] }));
+    expect(shown.rows.map((each) => each.key)).toEqual(['u1', 't1', 'typed', 't2', 'waited', 't3', 'er1']);
+    expect(shown.rows.at(-1)).toMatchObject({ question: { id: 'u1' } });
+    items[1]!.body = steer('late', items[4]!.seq);
+    items[1]!.run = 'r2';
+    const late = { runs: runs(['r1', 'u1', 'ended', { reason: 'end_turn' }], ['r2', 'waited', 'current', { started_at: 'x' }]) };
+    expect(keys(view(items.slice(0, 5), late))).toEqual(['u1', 't1', 'typed', 't2', 'waited']);
+    const asked = [{ item: { ...items[1]!, run: 'r1', body: steer('read', items[3]!.seq) } as UserItem, before: items[3]!.seq }];
+    expect(keys(view(items.slice(2, 5), { ...late, asked }))).toEqual(['t1', 'typed', 'waited', 't2']);
+    expect(keys(view(items.slice(4, 5), { ...late, asked }))).toEqual(['t2']);
+    expect(keys(view([...items.slice(0, 5), item('assistant', 'a2', 'r2')], late))).toEqual(['u1', 't1', 'typed', 't2', 'waited', 'a2']);
+  });
+
   it('keeps the message that waits for its agent in the transcript, also before a queue', () => {
     const items = [item('user', 'u1', 'r1'), item('user', 'u2', 'r2'), item('user', 'u3', 'r3')];
     const queue = [{ run: 'r2', item: 'u2' }];
@@ -111,7 +136,7 @@ describe('transcript', () => {
 
 describe('transcripts', () => {
   it('says of each view what transcript() says, and keeps the rows that stay', () => {
-    const step = fc.constantFrom('say', 'tool', 'delta', 'close', 'end', 'queue', 'older', 'notice', 'printed', 'trim');
+    const step = fc.constantFrom('say', 'tool', 'delta', 'close', 'end', 'queue', 'older', 'notice', 'printed', 'trim', 'steer', 'take', 'late');
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
         const told = transcripts();
@@ -135,16 +160,28 @@ describe('transcripts', () => {
           if (each === 'delta' && open >= 0) put({ items: v.items.map((one, i) => (i === open ? ({ ...one, body: { text: `x${++made}` } } as Item) : one)) });
           if (each === 'close' && open >= 0) put({ items: v.items.map((one, i) => (i === open ? { ...one, open: false } : one)) });
           if (each === 'queue' && !waits) {
-            waits = `u${run + 1}`;
+            waits = `q${++made}`;
             put({ items: [...v.items, item('user', waits, `r${run + 1}`)], queue: [{ run: `r${run + 1}`, item: waits }] });
+          }
+          const steered = (state: string, to: string, seq?: number) => (one: Item) => ({ ...one, run: to, body: { text: one.id, steer: { state, ...(seq && { seq }) } } }) as Item;
+          if (each === 'steer') put({ items: [...v.items, item('user', `s${++made}`, `r${run}`, { text: 's', steer: { state: 'taken' } })] });
+          if (each === 'take' && waits) {
+            const said = steered('sent', `r${run}`, ++n);
+            put({ items: v.items.map((one) => (one.id === waits ? said(one) : one)), queue: [] });
+            waits = '';
+          }
+          if (each === 'late' && !waits) {
+            waits = v.items.findLast((one) => one.run === `r${run}` && one.kind === 'user' && one.body.steer)?.id ?? '';
+            const late = steered('late', `r${run + 1}`);
+            if (waits) put({ items: v.items.map((one) => (one.id === waits ? late(one) : one)), queue: [{ run: `r${run + 1}`, item: waits }] });
           }
           if (each === 'end') {
             const id = `r${run}`;
             put({ runs: { ...v.runs, [id]: { ...v.runs[id]!, state: 'ended', reason: ['end_turn', 'cancelled', 'interrupted'][run % 3]! } }, queue: [], items: v.items.map((one) => ({ ...one, open: false })) });
-            begin(waits || `u${run + 1}`);
+            begin(waits || `q${++made}`);
             waits = '';
           }
-          if (each === 'older') put({ items: [item('user', `o${++made}`, `p${made}`), item('assistant', `b${made}`, `p${made}`), ...v.items], runs: { ...v.runs, [`p${made}`]: { id: `p${made}`, item: `o${made}`, state: 'ended', reason: 'end_turn' } } });
+          if (each === 'older') put({ items: [{ ...item('user', `o${++made}`, `p${made}`), seq: -2 * made }, { ...item('assistant', `b${made}`, `p${made}`), seq: 1 - 2 * made }, ...v.items], runs: { ...v.runs, [`p${made}`]: { id: `p${made}`, item: `o${made}`, state: 'ended', reason: 'end_turn' } } });
           if (each === 'trim' && v.items.length > 6) put({ items: v.items.slice(2) });
           const got = told(v);
           expect(got).toEqual(transcript(v));

@@ -2,7 +2,7 @@
 // one row, and the end of a run where it was not an ordinary one.
 
 import { t } from '../i18n/index.svelte';
-import type { View } from './fold';
+import { saidAt, steers, type View } from './fold';
 import type { Item, NoticeItem, Run, ToolItem, UserItem } from './types';
 
 export type Row =
@@ -51,14 +51,14 @@ export function transcript(view: View): Transcript {
   const items = inReadingOrder([...askedHere(view), ...view.items], waiting, unanswered ? messageOf.get(now.item) : undefined);
 
   const lastOfRun = new Map<string, number>();
-  const question = new Map(view.asked.map(({ item }) => [item.run, item]));
+  const question = new Map(view.asked.flatMap(({ item }) => (steers(item) ? [] : [[item.run, item] as const])));
   const answered = new Set<string>();
   const lastDone = new Map<string, Item>();
   const noted = new Map<string, NoticeItem[]>();
   items.forEach((item, i) => {
     if (item.run) lastOfRun.set(item.run, i);
     if (item.kind !== 'notice' && item.kind !== 'plan') lastDone.set(item.run, item);
-    if (item.kind === 'user' && item.run) question.set(item.run, item);
+    if (item.kind === 'user' && item.run && !steers(item)) question.set(item.run, item);
     if (item.kind !== 'user' && item.kind !== 'notice') answered.add(item.run);
   });
 
@@ -236,12 +236,13 @@ function askedHere({ asked, items }: View): UserItem[] {
   if (asked.length === 0) return [];
   const here = new Set(asked.map(({ before }) => before));
   const begin = new Set(items.filter((item) => here.has(item.seq)).map((item) => item.seq));
-  return asked.filter(({ before }) => begin.has(before)).map(({ item }) => item);
+  const isSaidHere = (item: UserItem) => saidAt(item) !== item.seq && saidAt(item) > (items[0]?.seq ?? 0);
+  return asked.filter(({ item, before }) => begin.has(before) || isSaidHere(item)).map(({ item }) => item);
 }
 
 /**
  * The log has a message at the time when it was sent; a queued one was sent in the middle of another run. People read
- * it where its own run begins, and the one that is next at the end.
+ * it where its own run begins, and the one that is next at the end; or where it was said into the one under way.
  */
 export function inReadingOrder(items: Item[], waiting: Set<string> = new Set(), next?: UserItem): Item[] {
   const firstOfRun = new Map<string, string>();
@@ -250,10 +251,15 @@ export function inReadingOrder(items: Item[], waiting: Set<string> = new Set(), 
   }
   const moved = new Map<string, Item[]>();
   const stay: Item[] = [];
+  const said: UserItem[] = [];
   const position = new Map(items.map((item, i) => [item.id, i]));
   for (const item of items) {
     if (item.kind === 'user') {
       if (waiting.has(item.id)) continue;
+      if (saidAt(item) !== item.seq) {
+        said.push(item);
+        continue;
+      }
       const first = item.run ? firstOfRun.get(item.run) : undefined;
       if (!first && item.id === next?.id) continue;
       if (first && position.get(first)! > position.get(item.id)!) {
@@ -263,7 +269,19 @@ export function inReadingOrder(items: Item[], waiting: Set<string> = new Set(), 
     }
     stay.push(item);
   }
-  const read = stay.flatMap((item) => [...(moved.get(item.id) ?? []), item]);
+  // What had waited and was said then into a run; backwards, so that each comes before the one that was said after it.
+  const end: Item[] = [];
+  for (const item of said.sort((a, b) => saidAt(b) - saidAt(a))) {
+    const after = stay.find((each) => each.seq > saidAt(item));
+    if (!after) {
+      end.unshift(item);
+      continue;
+    }
+    const before = moved.get(after.id) ?? [];
+    const own = before.findLastIndex((each) => each.run === item.run && saidAt(each) < saidAt(item));
+    moved.set(after.id, [...before.slice(0, own + 1), item, ...before.slice(own + 1)]);
+  }
+  const read = [...stay.flatMap((item) => [...(moved.get(item.id) ?? []), item]), ...end];
   return next && !waiting.has(next.id) && !firstOfRun.has(next.run) ? [...read, next] : read;
 }
 

@@ -128,6 +128,18 @@ export interface UserBody {
   attachments?: string[];
   /** What the attachments are. */
   files?: Attached[];
+  /** It was said into a run that was under way. */
+  steer?: Steer;
+}
+
+/**
+ * sent: on its way; taken: the agent has it, and reads it behind its next tool call; read; late: it came too late and is
+ * a message like any other, of a run of its own.
+ */
+export interface Steer {
+  state: 'sent' | 'taken' | 'read' | 'late';
+  /** Of one that had waited in the queue: the event by which it was said. */
+  seq?: number;
 }
 
 export interface TextBody {

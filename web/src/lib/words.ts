@@ -3,7 +3,7 @@
 import { t } from '../i18n/index.svelte';
 import { explain, Problem } from './api';
 import { relativePath, stopwatch } from './format';
-import type { Approval, SessionRow } from './types';
+import type { Approval, SessionRow, Steer } from './types';
 
 export interface StateWords {
   /** The state's name, for those who do not see its shape. */
@@ -127,6 +127,12 @@ export function approvalVerb(approval: Approval): string {
     default:
       return option ? t.ask.answeredAs(option.name) : t.ask.answered;
   }
+}
+
+/** What became of a message that was said into a run; live: of the run that is under way. */
+export function steerWords(steer: Steer, live: boolean): string {
+  const passing = steer.state === 'sent' || steer.state === 'taken';
+  return passing && !live ? t.chat.steer.said : t.chat.steer[steer.state];
 }
 
 export function wasDenied(approval: Approval): boolean {

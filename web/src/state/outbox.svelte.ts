@@ -18,6 +18,8 @@ export interface Outgoing {
   files: Attached[];
   /** Its files, while some of them are on their way to the host. */
   uploads: Uploads | null;
+  /** The run that it is to be said into; a run that takes it no more makes it a message like any other. */
+  steer?: string;
   at: number;
   /** waiting: will be tried again by itself; failed: a person decides. */
   state: 'sending' | 'sent' | 'waiting' | 'failed';
@@ -33,6 +35,7 @@ interface Stored {
   session: string;
   text: string;
   files?: Attached[];
+  steer?: string;
   at: number;
   /** All of its files, where some are on their way; the tab that has them, and when it was last there. */
   coming?: KeptFile[];
@@ -44,6 +47,8 @@ const PREFIX = 'out.';
 /** A page whose message waits for files says so often that it is there, and is gone after so long without, in milliseconds. */
 const BEAT = 20_000;
 const GONE = 120_000;
+/** Why a run takes nothing, or no more. */
+const TOO_LATE = new Set(['run_not_current', 'cannot_steer']);
 
 export class Outbox {
   entries = $state<Outgoing[]>([]);
@@ -62,8 +67,8 @@ export class Outbox {
       if (!stored) drop(PREFIX + key);
       else if (stored.coming) this.inherit(key);
       else {
-        const { session, text, files = [], at } = stored;
-        this.entries.push({ session, text, files, at, uploads: null, client_id: key, state: 'waiting', tries: 0, retryAt: 0, kept: true });
+        const { session, text, files = [], steer, at } = stored;
+        this.entries.push({ session, text, files, steer, at, uploads: null, client_id: key, state: 'waiting', tries: 0, retryAt: 0, kept: true });
       }
     }
     this.entries.sort((a, b) => a.at - b.at);
@@ -78,8 +83,9 @@ export class Outbox {
     return this.entries.some((entry) => entry.uploads !== null);
   }
 
-  send(session: string, { text, files = [], uploads = null }: Pick<Written, 'text'> & Partial<Written>): void {
-    const entry: Outgoing = { client_id: newId(), session, text, files, uploads, at: Date.now(), state: 'waiting', tries: 0, retryAt: 0, kept: false };
+  /** steer: the run under way that it is to be said into. */
+  send(session: string, { text, files = [], uploads = null }: Pick<Written, 'text'> & Partial<Written>, steer?: string): void {
+    const entry: Outgoing = { client_id: newId(), session, text, files, uploads, steer, at: Date.now(), state: 'waiting', tries: 0, retryAt: 0, kept: false };
     this.store(entry);
     entry.kept = read(PREFIX + entry.client_id) !== null;
     this.entries.push(entry);
@@ -132,9 +138,11 @@ export class Outbox {
     const seen = new Set<string>();
     for (const entry of this.entries) {
       if (entry.state === 'sent') continue;
-      // In a session the order of messages is the order in which they were written.
-      if (seen.has(entry.session)) continue;
-      seen.add(entry.session);
+      // In a session the order of messages is the order in which they were written. What is for the run waits for none.
+      if (!entry.steer) {
+        if (seen.has(entry.session)) continue;
+        seen.add(entry.session);
+      }
       if (entry.uploads) continue;
       if (entry.state !== 'waiting' || this.busy.has(entry.session)) continue;
       if (now || (entry.retryAt ?? 0) <= Date.now()) void this.attempt(entry.client_id);
@@ -152,8 +160,8 @@ export class Outbox {
     this.entries = this.entries.filter((entry) => entry.client_id !== clientId);
   }
 
-  private store({ client_id, session, text, files, uploads, at }: Outgoing): void {
-    const stored: Stored = uploads ? { session, text, at, coming: uploads.kept, tab: this.tab, beat: Date.now() } : { session, text, files, at };
+  private store({ client_id, session, text, files, uploads, steer, at }: Outgoing): void {
+    const stored: Stored = uploads ? { session, text, at, coming: uploads.kept, tab: this.tab, beat: Date.now() } : { session, text, files, steer, at };
     write(PREFIX + client_id, JSON.stringify(stored));
   }
 
@@ -206,12 +214,14 @@ export class Outbox {
       this.kick();
       return;
     }
-    const { session, text } = entry;
+    const { session, text, steer } = entry;
     const attachments = entry.files.map((file) => file.id);
     this.busy.add(session);
     entry.state = 'sending';
     try {
-      await post(`/api/v1/sessions/${encodeURIComponent(session)}/messages`, { client_id: clientId, text, ...(attachments.length > 0 && { attachments }) });
+      const path = `/api/v1/sessions/${encodeURIComponent(session)}`;
+      if (steer) await post(`${path}/steer`, { client_id: clientId, text, run: steer });
+      else await post(`${path}/messages`, { client_id: clientId, text, ...(attachments.length > 0 && { attachments }) });
       drop(PREFIX + clientId);
       const sent = this.find(clientId);
       if (sent) sent.state = 'sent';
@@ -221,7 +231,14 @@ export class Outbox {
         const problem = error instanceof Problem ? error : new Problem(0, 'unknown', t.problem.messageNotSent, '');
         failed.problem = problem;
         failed.tries++;
-        if (problem.status === 401) {
+        if (steer && TOO_LATE.has(problem.code)) {
+          // The host has stored nothing of it, so that it may come under the same id.
+          failed.steer = undefined;
+          failed.state = 'waiting';
+          failed.retryAt = 0;
+          failed.problem = undefined;
+          this.store(failed);
+        } else if (problem.status === 401) {
           failed.state = 'waiting';
           failed.retryAt = Date.now() + 3_600_000;
           this.unauthorized();

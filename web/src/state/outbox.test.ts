@@ -4,7 +4,7 @@ import { Outbox } from './outbox.svelte';
 /** What the browser keeps, for all of its tabs. */
 let store: Map<string, string>;
 /** What the host was sent, and how it answers. */
-let sent: { client_id: string; text: string; attachments?: string[] }[];
+let sent: { path?: string; client_id: string; text: string; run?: string; attachments?: string[] }[];
 let answer: () => Promise<Response> | Response;
 
 beforeEach(() => {
@@ -21,8 +21,8 @@ beforeEach(() => {
     setItem: (key: string, value: string) => void store.set(key, value),
     removeItem: (key: string) => void store.delete(key),
   });
-  vi.stubGlobal('fetch', async (_: string, init: RequestInit) => {
-    sent.push(JSON.parse(String(init.body)));
+  vi.stubGlobal('fetch', async (path: string, init: RequestInit) => {
+    sent.push({ path, ...(JSON.parse(String(init.body)) as { client_id: string; text: string }) });
     return answer();
   });
 });
@@ -114,4 +114,32 @@ it('leaves to a person what the host refuses, and tries the rest again by itself
   answer = () => new Response('{}', { status: 202 });
   await vi.advanceTimersByTimeAsync(5_000);
   expect(box.entries[0]!.state).toBe('sent');
+});
+
+it('says something into a run, and sends it as a message where the run is over, also after a reload', async () => {
+  answer = away;
+  outbox().send('s1', { text: 'be brief' }, 'r1');
+  await settle();
+  const refused = () => new Response('{"code":"run_not_current","title":"No","detail":"it has ended"}', { status: 409 });
+  answer = () => (sent.at(-1)!.path!.endsWith('/steer') ? refused() : new Response('{}', { status: 202 }));
+  const box = outbox();
+  box.kick(true);
+  await settle();
+  expect(sent.slice(1).map(({ path, run, text }) => [path!.split('/').at(-1), run, text])).toEqual([
+    ['steer', 'r1', 'be brief'],
+    ['messages', undefined, 'be brief'],
+  ]);
+  expect(new Set(sent.map((each) => each.client_id)).size).toBe(1);
+  expect(box.entries[0]).toMatchObject({ state: 'sent' });
+});
+
+it('does not keep from the run what is for it behind a message that does not go', async () => {
+  answer = () => (sent.at(-1)!.path!.endsWith('/steer') ? new Response('{}', { status: 202 }) : new Response('{"code":"x","title":"No","detail":"too long"}', { status: 400 }));
+  const box = outbox();
+  box.send('s1', { text: 'too long' });
+  await settle();
+  box.send('s1', { text: 'after it' });
+  box.send('s1', { text: 'be brief' }, 'r1');
+  await settle();
+  expect(sent.map((each) => each.text)).toEqual(['too long', 'be brief']);
 });

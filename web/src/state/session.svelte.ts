@@ -234,6 +234,11 @@ export class OpenSession {
     return request('PATCH', `${this.path}/queue/${encodeURIComponent(run)}`, { text });
   }
 
+  /** Says a message that waits into the run under way; it waits no more. */
+  steerQueued(run: string, queued: string, clientId: string): Promise<unknown> {
+    return post(`${this.path}/steer`, { client_id: clientId, run, queued });
+  }
+
   /** Gives the messages that wait another order: each of them, first to go first. */
   reorder(runs: string[]): Promise<unknown> {
     return request('PUT', `${this.path}/queue`, { runs });

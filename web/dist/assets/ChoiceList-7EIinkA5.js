@@ -1,0 +1,1 @@
+export{t as default}from"./ChoiceList-WVw45xD4.js";

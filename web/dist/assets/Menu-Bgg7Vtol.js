@@ -1,0 +1,1 @@
+export{t as default}from"./Menu-Bg8UX_GH.js";

@@ -1,1 +1,0 @@
-export{t as default}from"./Menu-C4XlL5XP.js";

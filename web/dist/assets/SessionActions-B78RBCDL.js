@@ -1,1 +1,0 @@
-export{t as default}from"./SessionActions-C7TGSXbY.js";

@@ -1,0 +1,1 @@
+export{t as default}from"./SessionActions-2BTO17w0.js";

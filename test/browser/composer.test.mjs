@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { atBothSizes } from './page.mjs';
 import { until } from './world.mjs';
 
@@ -107,17 +108,18 @@ atBothSizes([
       const names = () => list.locator('.nm').allTextContents();
       await composer.fill('/');
       await list.waitFor();
-      assert.deepEqual(await names(), ['/web', '/review', '/rename', '/new', '/fork'], 'a name of the agent is the agent’s');
+      const all = ['/web', '/review', '/rename', '/new', '/fork'];
+      await until('a name of the agent is the agent’s', async () => isDeepStrictEqual(await names(), all));
       assert.deepEqual(await person.axe(), []);
       await composer.press('ArrowDown');
       const active = await composer.getAttribute('aria-activedescendant');
       assert.equal(await page.locator(`[id="${active}"]`).getAttribute('aria-selected'), 'true');
       await composer.press('Escape');
-      assert.equal(await list.count(), 0, 'Escape sends it away');
+      await list.waitFor({ state: 'detached' });
       assert.equal(await composer.inputValue(), '/');
       await composer.fill('');
       await composer.pressSequentially('/rv');
-      assert.deepEqual(await names(), ['/review']);
+      await until('it is narrowed down', async () => isDeepStrictEqual(await names(), ['/review']));
       if (size.phone) await list.getByRole('option').first().tap();
       else await composer.press('Enter');
       assert.equal(await composer.inputValue(), '/review ', 'the agent’s is text for it');
@@ -351,7 +353,7 @@ atBothSizes([
       await person.finished();
       const messages = (await world.items(id)).filter((item) => item.kind === 'user').map((item) => item.body.text);
       assert.deepEqual(messages, ['say ready', 'say kept words']);
-      assert.equal(await page.locator('.you').count(), 2);
+      await until('both messages stand there', async () => (await page.locator('.you').count()) === 2);
     },
   ],
   [

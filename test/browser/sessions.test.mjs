@@ -531,6 +531,7 @@ atBothSizes([
         await page.getByRole('option', { name: 'Dark theme' }).waitFor();
         await page.keyboard.press('Enter');
         await until('it is dark', () => page.evaluate(() => document.documentElement.dataset.theme === 'dark'));
+        await box.waitFor({ state: 'detached' });
         await page.keyboard.press('Control+k');
         await box.waitFor();
         await page.keyboard.press('Escape');

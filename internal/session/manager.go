@@ -62,6 +62,7 @@ type Manager struct {
 	wg     sync.WaitGroup
 
 	returns atomic.Bool // the host comes back at once
+	ending  atomic.Bool // no agent is started any more
 	tally   tallies
 
 	strangers sync.Mutex // held while keepers of an unknown past are ended
@@ -235,29 +236,41 @@ func (m *Manager) leave() error {
 	return nil
 }
 
-// EndAll ends every agent and returns when their trees are gone.
-func (m *Manager) EndAll(ctx context.Context) error {
-	epochs, err := m.Store.Epochs(ctx, true)
-	if err != nil {
-		return err
-	}
-	for _, ep := range epochs {
-		if err := m.EndAgent(ctx, ep.Session, false); err != nil {
-			var e *Error
-			if !errors.As(err, &e) {
-				return err
-			}
+// EndAll ends every agent, also one that is just being started, and returns when
+// their trees are gone. No other is started any more, unless it fails.
+func (m *Manager) EndAll(ctx context.Context) (err error) {
+	m.ending.Store(true)
+	defer func() {
+		if err != nil {
+			m.ending.Store(false)
 		}
-	}
+	}()
 	for {
+		// In this order: who starts an agent takes a place first.
 		m.mu.Lock()
 		left, freed := len(m.live), m.freed
 		m.mu.Unlock()
-		if left == 0 {
+		epochs, err := m.Store.Epochs(ctx, true)
+		if err != nil {
+			return err
+		}
+		if left == 0 && len(epochs) == 0 {
 			return nil
+		}
+		for _, ep := range epochs {
+			if ep.State == store.EpochEnding {
+				continue
+			}
+			if err := m.EndAgent(ctx, ep.Session, false); err != nil {
+				var e *Error
+				if !errors.As(err, &e) {
+					return err
+				}
+			}
 		}
 		select {
 		case <-freed:
+		case <-time.After(50 * time.Millisecond): // one may have been born meanwhile
 		case <-ctx.Done():
 			return fmt.Errorf("end agents: %d still running: %w", left, ctx.Err())
 		}

@@ -127,6 +127,10 @@ func (w *worker) launch(run store.Run) {
 	if !w.m.pass(ctx) {
 		return
 	}
+	if w.m.ending.Load() {
+		w.pause(100 * time.Millisecond) // the host stops next, or could not end them all
+		return
+	}
 	s, err := w.m.Store.Session(ctx, w.session)
 	if err != nil {
 		w.log.Error("read session", "err", err)
@@ -148,7 +152,7 @@ func (w *worker) launch(run store.Run) {
 	err = w.m.commit(ctx, store.Durable, func(tx *store.Tx) error {
 		born = false
 		r, ok, err := tx.CurrentRun(w.session)
-		if err != nil || !ok || !r.StartedAt.IsZero() {
+		if err != nil || !ok || !r.StartedAt.IsZero() || w.m.ending.Load() {
 			return err
 		}
 		if _, live, err := tx.LiveEpoch(w.session); err != nil || live {

@@ -202,3 +202,20 @@ func TestStopInMidWrite(t *testing.T) {
 	w.stop()
 	w.until("the agents' end", time.Minute, func() bool { return len(w.marked()) == 0 })
 }
+
+// TestStopAllWhileAnAgentStarts stops the host and all agents at moments from
+// before an agent is begun until it answers. None is left.
+func TestStopAllWhileAnAgentStarts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil, "")
+	for after := 0; after <= 500; after += 100 { // milliseconds
+		w.start("store.commit.before=slow100@1")
+		w.send(w.newSession().ID, "stream 100 10ms seed=1")
+		time.Sleep(time.Duration(after) * time.Millisecond)
+		w.cli("stop", "--all")
+		w.awaitExit()
+		if left := w.marked(); len(left) > 0 {
+			t.Fatalf("stopped %d ms after the message: processes %v are left", after, left)
+		}
+	}
+}

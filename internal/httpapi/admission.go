@@ -379,8 +379,9 @@ func (s *Server) admit(all gates, next http.Handler) http.Handler {
 			// A character of text may take six in JSON.
 			limit = 6*int64(s.cfg.Limits.Text) + 64<<10
 		}
+		a, ok := w.(*answer)
 		if r.Body != nil && r.Body != http.NoBody {
-			if a, ok := w.(*answer); ok && a.body != nil {
+			if ok && a.body != nil {
 				a.body.spare = max(spared, limit)
 			}
 			r.Body = http.MaxBytesReader(w, r.Body, limit)
@@ -392,7 +393,6 @@ func (s *Server) admit(all gates, next http.Handler) http.Handler {
 			_ = rc.SetReadDeadline(time.Now().Add(deadline))
 		}
 		next.ServeHTTP(w, r)
-		a, ok := w.(*answer)
 		if ok && a.rest != nil {
 			a.rest()
 		}

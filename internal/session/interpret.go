@@ -351,7 +351,7 @@ func (in *interpreter) update(e entry) error {
 		_, err = in.tx.Append(in.s.ID, in.run.ID, store.PlanChanged, store.PlanBody{Item: item, Entries: entries})
 		return err
 	case acp.Commands:
-		command := in.l.m.Catalogue.Steering(in.ep.Agent).Command
+		command := in.l.steering.Command
 		steer := command != "" && slices.ContainsFunc(u.Commands, func(c acp.Command) bool { return c.Name == command })
 		return in.options(store.OptionsBody{Commands: mustJSON(u.Commands), Steer: &steer})
 	case acp.ConfigOptions:

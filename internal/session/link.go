@@ -41,6 +41,8 @@ type link struct {
 	// agent is asked once, and not in a transaction: the first asking of a
 	// host's life waits for the login shell.
 	agent func() agent.Agent
+	// steering is looked at for each piece of text.
+	steering agent.Steering
 
 	turn   *turn // what is open in the stream; nil: read it from the store again
 	batch  []entry
@@ -64,7 +66,7 @@ type link struct {
 
 func newLink(w *worker, ep store.Epoch) *link {
 	return &link{
-		w: w, m: w.m, ep: ep, agent: sync.OnceValue(func() agent.Agent { return w.m.agentOf(ep) }), offset: ep.Offset, log: w.log.With("epoch", ep.Name),
+		w: w, m: w.m, ep: ep, agent: sync.OnceValue(func() agent.Agent { return w.m.agentOf(ep) }), steering: w.m.Catalogue.Steering(ep.Agent), offset: ep.Offset, log: w.log.With("epoch", ep.Name),
 		push: make(chan struct{}, 1), written: map[uint64]time.Time{},
 	}
 }

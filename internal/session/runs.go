@@ -125,12 +125,10 @@ func (m *Manager) Create(ctx context.Context, n New) (store.Session, bool, error
 // Send stores a message for good and has it answered: at once where nothing
 // runs, after what runs and waits otherwise.
 func (m *Manager) Send(ctx context.Context, session string, msg Message) (Accepted, error) {
-	switch {
-	case msg.ClientID == "":
-		return Accepted{}, &Error{Code: CodeBadRequest, Message: "The field client_id is empty: it names the message, so that sending it again cannot double it."}
-	case len(msg.ClientID) > 200:
-		return Accepted{}, &Error{Code: CodeBadRequest, Message: "The field client_id is longer than 200 bytes."}
-	case strings.TrimSpace(msg.Text) == "" && len(msg.Attachments) == 0:
+	if err := checkClientID(msg.ClientID); err != nil {
+		return Accepted{}, err
+	}
+	if strings.TrimSpace(msg.Text) == "" && len(msg.Attachments) == 0 {
 		return Accepted{}, &Error{Code: CodeBadRequest, Message: "The message is empty."}
 	}
 	if err := m.putFiles(ctx, msg.Attachments); err != nil {
@@ -205,8 +203,8 @@ func (m *Manager) Send(ctx context.Context, session string, msg Message) (Accept
 
 // repeated answers a message that was sent before under the same client id.
 func repeated(tx *store.Tx, msg Message, rec store.MessageRecord, acc *Accepted) error {
-	if rec.TextHash != store.HashText(msg.identity()) {
-		return &Error{Code: CodeMessageConflict, Message: "Another message with this client_id was sent before, with another text. Give the new message a client_id of its own."}
+	if err := sameMessage(rec, msg.identity()); err != nil {
+		return err
 	}
 	r, err := tx.Run(rec.Run)
 	if err != nil {
@@ -215,6 +213,25 @@ func repeated(tx *store.Tx, msg Message, rec store.MessageRecord, acc *Accepted)
 	*acc = Accepted{Item: rec.Item, Run: rec.Run, Seq: rec.Seq, State: "started"}
 	if r.State == store.RunStateQueued {
 		acc.State = "queued"
+	}
+	return nil
+}
+
+// checkClientID refuses an id by which no message can be known again.
+func checkClientID(id string) error {
+	switch {
+	case id == "":
+		return &Error{Code: CodeBadRequest, Message: "The field client_id is empty: it names the message, so that sending it again cannot double it."}
+	case len(id) > 200:
+		return &Error{Code: CodeBadRequest, Message: "The field client_id is longer than 200 bytes."}
+	}
+	return nil
+}
+
+// sameMessage refuses a client id under which something else was sent before.
+func sameMessage(rec store.MessageRecord, identity string) error {
+	if rec.TextHash != store.HashText(identity) {
+		return &Error{Code: CodeMessageConflict, Message: "Another message with this client_id was sent before, with another text. Give the new message a client_id of its own."}
 	}
 	return nil
 }

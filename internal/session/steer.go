@@ -25,12 +25,10 @@ import (
 
 // Steer says something into the session's run that is under way.
 func (m *Manager) Steer(_ context.Context, session string, st Steer) (Accepted, error) {
-	switch {
-	case st.ClientID == "":
-		return Accepted{}, &Error{Code: CodeBadRequest, Message: "The field client_id is empty: it names the message, so that sending it again cannot double it."}
-	case len(st.ClientID) > 200:
-		return Accepted{}, &Error{Code: CodeBadRequest, Message: "The field client_id is longer than 200 bytes."}
-	case (strings.TrimSpace(st.Text) == "") == (st.Queued == ""):
+	if err := checkClientID(st.ClientID); err != nil {
+		return Accepted{}, err
+	}
+	if (strings.TrimSpace(st.Text) == "") == (st.Queued == "") {
 		return Accepted{}, &Error{Code: CodeBadRequest, Message: "Give one of text and queued: what is to be said, or the run of a message that waits."}
 	}
 	var acc Accepted
@@ -76,8 +74,8 @@ func (st Steer) identity() string {
 // steeredBefore answers a command that was given before under the same client
 // id.
 func steeredBefore(tx *store.Tx, st Steer, rec store.MessageRecord, acc *Accepted) error {
-	if rec.TextHash != store.HashText(st.identity()) {
-		return &Error{Code: CodeMessageConflict, Message: "Another message with this client_id was sent before, with another text. Give the new message a client_id of its own."}
+	if err := sameMessage(rec, st.identity()); err != nil {
+		return err
 	}
 	own, err := tx.Run(rec.Run)
 	*acc = Accepted{Item: rec.Item, Run: rec.Run, Seq: rec.Seq, State: own.Steer}
@@ -276,7 +274,7 @@ func requeue(tx *store.Tx, session string, late []store.Run, first bool) error {
 // steerWord takes what the agent says of a message that steers for what it is,
 // and tells whether it was that.
 func (in *interpreter) steerWord(said string) (bool, error) {
-	how := in.l.m.Catalogue.Steering(in.ep.Agent)
+	how := in.l.steering
 	if !how.Speaks(said) {
 		return false, nil
 	}

@@ -53,6 +53,22 @@ func (s *Store) view(ctx context.Context, fn func(*reading) error) error {
 	return s.viewLong(ctx, fn)
 }
 
+// snapshot is view for what a stream goes on from: fn gets the log's last id,
+// and cursor is that id's.
+func (s *Store) snapshot(ctx context.Context, fn func(q *reading, last int64) error) (cursor string, err error) {
+	var last int64
+	err = s.view(ctx, func(q *reading) (err error) {
+		if last, err = q.last(); err != nil {
+			return err
+		}
+		return fn(q, last)
+	})
+	if err != nil {
+		return "", err
+	}
+	return s.CursorAt(last), s.ring.reach(ctx, last)
+}
+
 // viewLong is view without a deadline of its own. It ends when the store closes.
 func (s *Store) viewLong(ctx context.Context, fn func(*reading) error) error {
 	s.closeMu.RLock()
@@ -215,13 +231,7 @@ func (s *Store) Sessions(ctx context.Context, f SessionsFilter, page string, lim
 	}
 	text, args := f.query(below)
 	var p SessionsPage
-	var last int64
-	err := s.view(ctx, func(q *reading) error {
-		var err error
-		if last, err = q.last(); err != nil {
-			return err
-		}
-		p.Cursor = s.CursorAt(last)
+	cursor, err := s.snapshot(ctx, func(q *reading, _ int64) (err error) {
 		if p.Sessions, err = queryRead(q, scanSession, text, append(args, limit+1)...); err != nil || len(p.Sessions) <= limit {
 			return err
 		}
@@ -236,12 +246,10 @@ func (s *Store) Sessions(ctx context.Context, f SessionsFilter, page string, lim
 		p.Sessions = append(p.Sessions, pinned...)
 		return err
 	})
-	if err == nil {
-		err = s.ring.reach(ctx, last)
-	}
 	if err != nil {
 		return SessionsPage{}, fmt.Errorf("list sessions: %w", err)
 	}
+	p.Cursor = cursor
 	return p, nil
 }
 

@@ -42,16 +42,10 @@ func (s *Store) Items(ctx context.Context, session string, before int64, limit i
 		before = 1<<63 - 1
 	}
 	var p ItemsPage
-	var last int64
-	err := s.view(ctx, func(q *reading) error {
-		var err error
+	cursor, err := s.snapshot(ctx, func(q *reading, last int64) (err error) {
 		if p.Seq, err = q.seq(session); err != nil {
 			return err
 		}
-		if last, err = q.last(); err != nil {
-			return err
-		}
-		p.Cursor = s.CursorAt(last)
 		if p.Items, p.More, err = q.items(session, before, limit, last); err != nil {
 			return err
 		}
@@ -73,12 +67,10 @@ func (s *Store) Items(ctx context.Context, session string, before int64, limit i
 		p.Messages = append(p.Messages, said...)
 		return err
 	})
-	if err == nil {
-		err = s.ring.reach(ctx, last)
-	}
 	if err != nil {
 		return ItemsPage{}, fmt.Errorf("read items of session %s: %w", session, err)
 	}
+	p.Cursor = cursor
 	return p, nil
 }
 

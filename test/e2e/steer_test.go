@@ -42,6 +42,29 @@ func (w *world) steerState(session, id string) (state, run string) {
 	return "", ""
 }
 
+// steeredAt starts a host that dies at a place, if one is named, has a run
+// steered that says "one" first, and starts it again.
+func (w *world) steeredAt(place, script string) (s sessionRow, a, b accepted) {
+	w.t.Helper()
+	var places []string
+	if place != "" {
+		places = []string{place}
+	}
+	w.start(places...)
+	s = w.newSession()
+	a = w.send(s.ID, script)
+	w.until("the run", 10*time.Second, func() bool { return w.said(s.ID, a.Run) == "one" })
+	b, err := w.steer(s.ID, a.Run, "be brief")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if place != "" {
+		w.awaitExit()
+		w.start()
+	}
+	return s, a, b
+}
+
 // TestHostDiesAtSteer kills the host around the line that steers: the agent is
 // told once and says so once, and no word of that is in the answer.
 func TestHostDiesAtSteer(t *testing.T) {
@@ -52,22 +75,7 @@ func TestHostDiesAtSteer(t *testing.T) {
 		t.Run(place, func(t *testing.T) {
 			t.Parallel()
 			w := steerable(t)
-			if place == "" {
-				w.start()
-			} else {
-				w.start(place)
-			}
-			s := w.newSession()
-			a := w.send(s.ID, "say one\ntool t execute ls\nawait-steer\ntool-done t\nsay two")
-			w.until("the call", 10*time.Second, func() bool { return w.said(s.ID, a.Run) == "one" })
-			b, err := w.steer(s.ID, a.Run, "be brief")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if place != "" {
-				w.awaitExit()
-				w.start()
-			}
+			s, a, b := w.steeredAt(place, "say one\ntool t execute ls\nawait-steer\ntool-done t\nsay two")
 			if reason := w.ended(s.ID, a.Run); reason != "end_turn" {
 				t.Fatalf("ended by %q", reason)
 			}
@@ -99,22 +107,7 @@ func TestLateSteer(t *testing.T) {
 		t.Run(place, func(t *testing.T) {
 			t.Parallel()
 			w := steerable(t)
-			if place == "" {
-				w.start()
-			} else {
-				w.start(place)
-			}
-			s := w.newSession()
-			a := w.send(s.ID, "say one\nawait-steer\nsay two")
-			w.until("the run", 10*time.Second, func() bool { return w.said(s.ID, a.Run) == "one" })
-			b, err := w.steer(s.ID, a.Run, "be brief")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if place != "" {
-				w.awaitExit()
-				w.start()
-			}
+			s, a, b := w.steeredAt(place, "say one\nawait-steer\nsay two")
 			for run, want := range map[string]string{a.Run: "onetwo", b.Run: "be brief"} {
 				if reason := w.ended(s.ID, run); reason != "end_turn" {
 					t.Fatalf("ended by %q", reason)

@@ -106,18 +106,14 @@ func (s *Server) exportRoutes(api huma.API) {
 
 // exportedIDs are all sessions, or those of wanted that there are.
 func (s *Server) exportedIDs(ctx context.Context, wanted []string) (ids []string, err error) {
-	if len(wanted) == 0 {
-		return s.cfg.Store.SessionIDs(ctx)
+	all, err := s.cfg.Store.SessionIDs(ctx)
+	if err != nil || len(wanted) == 0 {
+		return all, err
 	}
 	for _, id := range wanted {
-		row, err := s.cfg.Store.Session(ctx, id)
-		if errors.Is(err, store.ErrNotFound) || err == nil && (row.DeletedAt != nil || row.Building) || slices.Contains(ids, id) {
-			continue
+		if slices.Contains(all, id) && !slices.Contains(ids, id) {
+			ids = append(ids, id)
 		}
-		if err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
 	}
 	if len(ids) == 0 {
 		return nil, newProblem(session.CodeNotFound, "none of these sessions exists, or they are in the trash")

@@ -3,7 +3,6 @@ package httpapi
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -78,8 +77,8 @@ func (s *Server) queueRoutes(api huma.API) {
 	edit := operation("edit-queued", http.MethodPatch, where+"/{run}", "sessions", "Change the text of a message that waits")
 	edit.Description = "409 not_queued where it has begun."
 	register(s, api, edit, func(ctx context.Context, in *editInput) (*queueListOutput, error) {
-		if n := len(in.Body.Text); n > s.cfg.Limits.Text {
-			return nil, newProblem(codeBodyTooLarge, fmt.Sprintf("the text has %d bytes, a message takes %d. Put it into a file of the session's folder and name the file.", n, s.cfg.Limits.Text))
+		if err := s.textFits(in.Body.Text); err != nil {
+			return nil, err
 		}
 		if err := s.cfg.Sessions.EditQueued(context.WithoutCancel(ctx), in.ID, in.Run, in.Body.Text); err != nil {
 			return nil, err

@@ -380,9 +380,17 @@ func versionOf(header string) (int64, error) {
 	return version, nil
 }
 
+// textFits refuses a text that no message takes.
+func (s *Server) textFits(text string) error {
+	if n := len(text); n > s.cfg.Limits.Text {
+		return newProblem(codeBodyTooLarge, fmt.Sprintf("the text has %d bytes, a message takes %d. Put it into a file of the session's folder and name the file.", n, s.cfg.Limits.Text))
+	}
+	return nil
+}
+
 func (s *Server) sendMessage(ctx context.Context, in *messageInput) (*messageOutput, error) {
-	if n := len(in.Body.Text); n > s.cfg.Limits.Text {
-		return nil, newProblem(codeBodyTooLarge, fmt.Sprintf("the text has %d bytes, a message takes %d. Put it into a file of the session's folder and name the file.", n, s.cfg.Limits.Text))
+	if err := s.textFits(in.Body.Text); err != nil {
+		return nil, err
 	}
 	if strings.TrimSpace(in.Body.Text) == "" && len(in.Body.Attachments) == 0 {
 		return nil, newProblem(codeInvalidRequest, "body.text: the message is empty; write something or attach a file")

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -35,8 +34,8 @@ func (s *Server) steerRoute(api huma.API) {
 	op.Description = "Where options.steer of the session is true. Answered when the message is on the disk; message.steered tells what becomes of it. What the run does not read follows it as a message, by itself; after a run that was stopped or cut off it waits in the paused queue. " +
 		"409 cannot_steer where the agent takes nothing in the middle of a run, 409 run_not_current where run is not under way, waits for its agent or is being stopped, 409 not_queued where queued does not wait."
 	register(s, api, op, func(ctx context.Context, in *steerInput) (*steerOutput, error) {
-		if n := len(in.Body.Text); n > s.cfg.Limits.Text {
-			return nil, newProblem(codeBodyTooLarge, fmt.Sprintf("the text has %d bytes, a message takes %d. Put it into a file of the session's folder and name the file.", n, s.cfg.Limits.Text))
+		if err := s.textFits(in.Body.Text); err != nil {
+			return nil, err
 		}
 		got, err := s.cfg.Sessions.Steer(context.WithoutCancel(ctx), in.ID, session.Steer{
 			ClientID: in.Body.ClientID, Run: in.Body.Run, Text: in.Body.Text, Queued: in.Body.Queued,

@@ -22,7 +22,7 @@ func (c stmtCache) get(text string) *sql.Stmt { return c[text] }
 func (c stmtCache) prepare(ctx context.Context, db *sql.DB) error {
 	for _, text := range []string{
 		lastQuery, seqQuery, sessionsFirst, sessionsNext, itemsQuery, runsOfQuery, entriesQuery, eventsQuery,
-		credentialQuery, liveEpochQuery, currentRunQuery, linesQuery, hitQuery,
+		credentialQuery, liveEpochQuery, currentRunQuery, linesQuery, hitQuery, pendingRunsQuery, shownItemQuery, answerQuery, saidQuery,
 	} {
 		stmt, err := db.PrepareContext(ctx, text)
 		if err != nil {
@@ -198,6 +198,9 @@ func (f SessionsFilter) place(s Session) int64 {
 	return s.Activity
 }
 
+// taggedWith is the condition that a session has a tag.
+const taggedWith = "tags <> '[]' AND EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)"
+
 func (f SessionsFilter) where() (text string, args []any) {
 	text = "SELECT " + sessionColumns + " FROM sessions WHERE building = 0"
 	switch {
@@ -212,7 +215,7 @@ func (f SessionsFilter) where() (text string, args []any) {
 		text, args = text+" AND project = ?", append(args, f.Project)
 	}
 	if f.Tag != "" {
-		text, args = text+" AND tags <> '[]' AND EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)", append(args, f.Tag)
+		text, args = text+" AND "+taggedWith, append(args, f.Tag)
 	}
 	return text, args
 }

@@ -51,8 +51,7 @@ func (s *Store) Items(ctx context.Context, session string, before int64, limit i
 		}
 		var live []string
 		if before == 1<<63-1 {
-			live, err = queryRead(q, func(r scanner) (id string, err error) { return id, r.Scan(&id) },
-				"SELECT id FROM runs WHERE session = ? AND state <> 'steering' AND state <> 'ended'", session)
+			live, err = queryRead(q, func(r scanner) (id string, err error) { return id, r.Scan(&id) }, pendingRunsQuery, session)
 			if err != nil {
 				return err
 			}
@@ -250,13 +249,12 @@ func (q *reading) asked(runs []Run, items []Item) (list []Asked, err error) {
 			continue
 		}
 		var a Asked
-		a.Item, err = one1(queryRead(q, scanItem, "SELECT "+itemColumns+" FROM items WHERE id = ? AND rewound = 0", r.Item))
+		a.Item, err = one1(queryRead(q, scanItem, shownItemQuery, r.Item))
 		if errors.Is(err, ErrNotFound) {
 			continue
 		}
 		if err == nil {
-			err = q.one("SELECT seq FROM items WHERE session = ? AND seq > ? AND run = ? AND kind <> 'user' AND rewound = 0 ORDER BY seq LIMIT 1",
-				[]any{a.Item.Session, a.Item.Seq, r.ID}, &a.Before)
+			err = q.one(answerQuery, []any{a.Item.Session, a.Item.Seq, r.ID}, &a.Before)
 		}
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return nil, err
@@ -266,6 +264,14 @@ func (q *reading) asked(runs []Run, items []Item) (list []Asked, err error) {
 	slices.SortFunc(list, func(a, b Asked) int { return cmp.Compare(a.Item.Seq, b.Item.Seq) })
 	return list, nil
 }
+
+const (
+	// pendingRunsQuery asks for the runs whose messages stand in no page, perhaps.
+	pendingRunsQuery = "SELECT id FROM runs WHERE session = ? AND state <> 'steering' AND state <> 'ended'"
+	shownItemQuery   = "SELECT " + itemColumns + " FROM items WHERE id = ? AND rewound = 0"
+	// answerQuery asks where the answer of a run to a message begins.
+	answerQuery = "SELECT seq FROM items WHERE session = ? AND seq > ? AND run = ? AND kind <> 'user' AND rewound = 0 ORDER BY seq LIMIT 1"
+)
 
 // saidQuery asks for a steer that is not empty: the partial index has those.
 const saidQuery = "SELECT " + itemColumns + ` FROM items WHERE id IN (SELECT item FROM runs WHERE session = ?1 AND steer <> '')

@@ -60,7 +60,7 @@ func newSieve(q *reading, query Query) *sieve {
 		add("archived = ?", *query.Archived)
 	}
 	if query.Tag != "" {
-		add("tags <> '[]' AND EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)", query.Tag)
+		add(taggedWith, query.Tag)
 	}
 	return v
 }

@@ -43,8 +43,7 @@ func (tx *Tx) readAfter(it Item) (RewoundBody, error) {
 	body := RewoundBody{Item: it.ID, Seq: it.Seq}
 	begins := it.Seq // of what is read from it on
 	if it.Run != "" {
-		err := tx.one(`SELECT seq FROM items WHERE session = ? AND seq > ? AND run = ? AND kind <> 'user' AND rewound = 0 ORDER BY seq LIMIT 1`,
-			[]any{it.Session, it.Seq, it.Run}, &begins)
+		err := tx.one(answerQuery, []any{it.Session, it.Seq, it.Run}, &begins)
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return body, err
 		}

@@ -118,29 +118,38 @@ type linesWriter struct {
 	last    time.Time // of the session's activity
 	project *Project
 	rewinds []store.Taken // whose lines are not written yet
-	plain   bool          // nothing was taken back
 	items   int
 	runs    map[string]bool // whose lines are written
 	files   map[string]bool
 }
 
-func newLinesWriter(ctx context.Context, w *bufio.Writer, src Source, s store.Session) (*linesWriter, error) {
-	l := &linesWriter{w: w, src: src, last: s.LastAt.UTC(), runs: map[string]bool{}, files: map[string]bool{}}
+func (e *Exporter) linesWriter(ctx context.Context, w *bufio.Writer, s store.Session) (*linesWriter, error) {
+	l := &linesWriter{w: w, src: e.Source, last: s.LastAt.UTC(), runs: map[string]bool{}, files: map[string]bool{}}
 	var err error
-	if l.rewinds, err = src.Rewinds(ctx, s.ID); err != nil {
+	if l.rewinds, err = e.Source.Rewinds(ctx, s.ID); err != nil {
 		return nil, err
 	}
-	l.plain = len(l.rewinds) == 0
-	if s.Project == "" {
-		return l, nil
+	l.project, err = e.project(ctx, s.Project)
+	return l, err
+}
+
+// project is what the file says of a project, or nil where there is none. They
+// are read once for all sessions of an archive.
+func (e *Exporter) project(ctx context.Context, id string) (*Project, error) {
+	if id == "" {
+		return nil, nil
 	}
-	list, err := src.Projects(ctx)
-	for _, p := range list {
-		if p.ID == s.Project {
-			l.project = &Project{Name: p.Name, Cwd: p.Cwd, Agent: p.Agent}
+	if e.projects == nil {
+		list, err := e.Source.Projects(ctx)
+		if err != nil {
+			return nil, err
+		}
+		e.projects = map[string]*Project{}
+		for _, p := range list {
+			e.projects[p.ID] = &Project{Name: p.Name, Cwd: p.Cwd, Agent: p.Agent}
 		}
 	}
-	return l, err
+	return e.projects[id], nil
 }
 
 func (l *linesWriter) begin(s store.Session) error {
@@ -148,7 +157,7 @@ func (l *linesWriter) begin(s store.Session) error {
 		Holdfast: Version, ID: s.ID, Title: s.Title, TitleSet: s.TitleSet, Agent: s.Agent, Cwd: s.Cwd, CreatedAt: began(s),
 		Pinned: s.Pinned, Archived: s.Archived, Tags: s.Tags, Project: l.project, ForkedFrom: s.ForkedFrom,
 	}
-	if l.plain {
+	if len(l.rewinds) == 0 { // nothing was taken back
 		out.Holdfast = versionPlain
 	}
 	if len(s.Options) > 0 {

@@ -57,12 +57,14 @@ type Source interface {
 
 var _ Source = (*store.Store)(nil)
 
-// Exporter writes sessions of a source.
+// Exporter writes sessions of a source, one after another.
 type Exporter struct {
 	Source Source
 	Format Format
 	// AgentName is what people call an agent of the catalogue; nil takes its id.
 	AgentName func(id string) string
+
+	projects map[string]*Project // by id; nil: not read yet
 }
 
 // writer puts one session into its form.
@@ -85,7 +87,7 @@ func (e *Exporter) writer(ctx context.Context, w *bufio.Writer, s store.Session)
 	case HTML:
 		return &htmlWriter{w: w, src: e.Source, agent: name}, nil
 	case Lines:
-		return newLinesWriter(ctx, w, e.Source, s)
+		return e.linesWriter(ctx, w, s)
 	}
 	return nil, fmt.Errorf("there is no format %q", e.Format)
 }

@@ -57,6 +57,16 @@ describe('transcript', () => {
     expect(keys(view([...items.slice(0, 5), item('assistant', 'a2', 'r2')], late))).toEqual(['u1', 't1', 'typed', 't2', 'waited', 'a2']);
   });
 
+  it('shows what was sent before the page and said into the run under way once', () => {
+    const waited = item('user', 'waited', 'r2');
+    const items = [tool('t1', 'execute'), item('user', 'u2', 'r2'), tool('t2', 'execute', 'completed', 'r2'), tool('t3', 'execute', 'completed', 'r2')];
+    const said = items[2]!.seq;
+    waited.body = { text: 'x', steer: { state: 'read', seq: said } };
+    const v = view(items, { runs: runs(['r1', 'u1', 'ended', { reason: 'end_turn' }], ['r2', 'u2', 'current', { started_at: 'x' }]), asked: [{ item: waited as UserItem, before: said }] });
+    expect(keys(v)).toEqual(['t1', 'u2', 't2', 'waited', 't3']);
+    expect(transcripts()(v)).toEqual(transcript(v));
+  });
+
   it('keeps the message that waits for its agent in the transcript, also before a queue', () => {
     const items = [item('user', 'u1', 'r1'), item('user', 'u2', 'r2'), item('user', 'u3', 'r3')];
     const queue = [{ run: 'r2', item: 'u2' }];

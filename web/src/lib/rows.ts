@@ -124,7 +124,9 @@ export function transcripts(): (view: View) => Transcript {
     }
     const next = settledUpTo(view, cut);
     if (next > cut) {
-      settled = [...settled, ...transcript({ ...view, items: view.items.slice(cut, next), queue: [], runs: endedOf(view, cut, next) }).rows];
+      const behind = view.items[next]?.seq ?? Infinity;
+      const asked = view.asked.filter(({ item }) => saidAt(item) < behind);
+      settled = [...settled, ...transcript({ ...view, items: view.items.slice(cut, next), asked, queue: [], runs: endedOf(view, cut, next) }).rows];
       cut = next;
     }
     const tail = transcript(cut > 0 ? { ...view, items: view.items.slice(cut) } : view);

@@ -24,7 +24,7 @@ atBothSizes([
       await page.getByRole('log').getByRole('button', { name: 'Show all' }).click();
       await log.getByText('loading 1 of 40 skills').waitFor();
       assert.match(await log.innerText(), /scripted agent, a banner/);
-      await person.axe();
+      assert.deepEqual(await person.axe(), []);
       await person.notSideways();
       await world.kill();
       await world.start();
@@ -60,7 +60,7 @@ atBothSizes([
       await page.getByRole('button', { name: 'Log of Script, Prints a lot' }).click();
       await dialog.getByText('two red').waitFor();
       await dialog.locator('.c1', { hasText: 'red' }).waitFor();
-      await person.axe();
+      assert.deepEqual(await person.axe(), []);
       await person.notSideways();
       await page.keyboard.press('Escape');
       await dialog.waitFor({ state: 'detached' });
@@ -80,7 +80,7 @@ atBothSizes([
       await cut.getByText('panic: out of steps').waitFor();
       await cut.getByRole('group', { name: 'Output' }).getByText('linking').waitFor();
       assert.match(await cut.innerText(), /exit code 3/);
-      await person.axe();
+      assert.deepEqual(await person.axe(), []);
       await person.notSideways();
       await page.reload();
       await show.click();

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { storageIn } from '../lib/storage.stub';
 import { explain, Problem } from '../lib/api';
 import { compact, count, dayGroup, duration, listTime, money } from '../lib/format';
 import { size, summary, type Ledger } from '../lib/host';
@@ -14,11 +15,7 @@ const root = { lang: 'en' };
 
 beforeEach(() => {
   vi.stubGlobal('document', { documentElement: root });
-  vi.stubGlobal('localStorage', {
-    getItem: (key: string) => kept.get(key) ?? null,
-    setItem: (key: string, value: string) => kept.set(key, value),
-    removeItem: (key: string) => kept.delete(key),
-  });
+  vi.stubGlobal('localStorage', storageIn(kept));
 });
 afterEach(async () => {
   await language.choose('en');

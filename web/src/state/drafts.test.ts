@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { storageIn } from '../lib/storage.stub';
 import { Drafts } from './drafts.svelte';
 import { Outbox } from './outbox.svelte';
 
@@ -40,15 +41,7 @@ beforeEach(() => {
   store = new Map();
   uploads = [];
   sent = [];
-  vi.stubGlobal('localStorage', {
-    get length() {
-      return store.size;
-    },
-    key: (i: number) => [...store.keys()][i] ?? null,
-    getItem: (key: string) => store.get(key) ?? null,
-    setItem: (key: string, value: string) => void store.set(key, value),
-    removeItem: (key: string) => void store.delete(key),
-  });
+  vi.stubGlobal('localStorage', storageIn(store));
   vi.stubGlobal('XMLHttpRequest', Request);
   vi.stubGlobal('fetch', async (_: string, init: RequestInit) => {
     sent.push(JSON.parse(String(init.body)));

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { storageIn } from '../lib/storage.stub';
 import { Outbox } from './outbox.svelte';
 
 /** What the browser keeps, for all of its tabs. */
@@ -12,15 +13,7 @@ beforeEach(() => {
   store = new Map();
   sent = [];
   answer = () => new Response('{}', { status: 202 });
-  vi.stubGlobal('localStorage', {
-    get length() {
-      return store.size;
-    },
-    key: (i: number) => [...store.keys()][i] ?? null,
-    getItem: (key: string) => store.get(key) ?? null,
-    setItem: (key: string, value: string) => void store.set(key, value),
-    removeItem: (key: string) => void store.delete(key),
-  });
+  vi.stubGlobal('localStorage', storageIn(store));
   vi.stubGlobal('fetch', async (path: string, init: RequestInit) => {
     sent.push({ path, ...(JSON.parse(String(init.body)) as { client_id: string; text: string }) });
     return answer();

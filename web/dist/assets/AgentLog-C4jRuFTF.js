@@ -1,0 +1,1 @@
+export{t as default}from"./AgentLog-pg7D2nkC.js";

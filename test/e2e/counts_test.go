@@ -122,6 +122,21 @@ func (w *world) memory(name string) int64 {
 // sample that is being taken.
 const slack = 2
 
+// atRest is the least that the host holds, when that has not become less for a
+// second: a young one still looks for agents, and ends what it began with.
+func (w *world) atRest() counts {
+	w.t.Helper()
+	least, since := w.count(), time.Now()
+	w.until("the host's rest", time.Minute, func() bool {
+		http.DefaultClient.CloseIdleConnections()
+		if now := w.count(); now.Goroutines+now.Descriptors < least.Goroutines+least.Descriptors {
+			least, since = now, time.Now()
+		}
+		return time.Since(since) > time.Second
+	})
+	return least
+}
+
 // settled waits until the host holds what it held before, and says what is too
 // much where it does not come to that.
 func (w *world) settled(before counts, limit time.Duration) counts {

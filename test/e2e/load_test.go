@@ -237,7 +237,7 @@ func TestLoadOfRequests(t *testing.T) {
 		sessions[i] = w.newSession()
 		w.ran(sessions[i])
 	}
-	before := w.count()
+	before := w.atRest()
 
 	file := newUpload(64 << 10)
 	var next atomic.Int64
@@ -375,7 +375,7 @@ func TestLoadOfRuns(t *testing.T) {
 		w.ran(s)
 		sessions, ids = append(sessions, s), append(ids, s.ID)
 	}
-	before := w.count()
+	before := w.atRest()
 	ends := w.watchRuns(ids)
 
 	var mu sync.Mutex

@@ -75,7 +75,7 @@ func TestSoak(t *testing.T) {
 		s.bench = append(s.bench, d)
 		s.ran(v, d)
 	}
-	before := w.count()
+	before := w.atRest()
 
 	length := time.Duration(minutes * float64(time.Minute))
 	ctx, stop := context.WithTimeout(t.Context(), length)

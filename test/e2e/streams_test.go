@@ -173,7 +173,7 @@ func TestStreamsUnderHardLimit(t *testing.T) {
 		t.Fatalf("the host has %d descriptors", n)
 	}
 	w.newSession()
-	before := w.count()
+	before := w.atRest()
 	health, list := w.ask("/health", 5*time.Millisecond), w.ask("/api/v1/sessions", 5*time.Millisecond)
 
 	addr := strings.TrimPrefix(w.base, "http://")
@@ -245,7 +245,7 @@ func TestManyStreams(t *testing.T) {
 		s.conn.Close()
 	}
 	w.until("the end of the first streams", 10*time.Second, func() bool { return w.metrics()["holdfast_connections"] < 10 })
-	before, anonymous := w.count(), w.memory("RssAnon")
+	before, anonymous := w.atRest(), w.memory("RssAnon")
 	was := w.metrics()
 
 	taken, refused := w.openStreams(streams)

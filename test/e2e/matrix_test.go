@@ -81,14 +81,12 @@ func TestHostDiesInBetween(t *testing.T) {
 						if kind == "cancel" && row.Run == a.Run {
 							_ = w.call("POST", "/api/v1/sessions/"+s.ID+"/cancel", map[string]any{"run": a.Run}, nil)
 						}
-						return row.Run == "" && row.Queued == 0 && row.Reason != ""
+						return lives == 2 && row.Run == "" && row.Queued == 0 && row.Reason != ""
 					}
-					w.until("the end of the run", 30*time.Second, over)
+					// A run can be seen to end in the moment before its host dies.
+					w.until("a death of the host and the end of the run", 30*time.Second, over)
 					if reason := w.ended(s.ID, a.Run); reason != c.reason {
 						t.Errorf("ended by %q", reason)
-					}
-					if lives != 2 {
-						t.Errorf("the host lived %d times: the place was not reached", lives)
 					}
 					if c.reason == "end_turn" {
 						if got := w.said(s.ID, a.Run); !strings.HasSuffix(got, want) || strings.Count(got, want) != 1 {

@@ -359,6 +359,7 @@ type host struct {
 	gen     string
 	posts   int
 	answers []string
+	made    map[string]string // what the session was asked for with
 }
 
 func (h *host) add(run string, kind store.Kind, body any) {
@@ -370,6 +371,9 @@ func (h *host) add(run string, kind store.Kind, body any) {
 func (h *host) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/v1/sessions", func(w http.ResponseWriter, r *http.Request) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		_ = json.NewDecoder(r.Body).Decode(&h.made)
 		w.WriteHeader(http.StatusCreated)
 		reply(w, map[string]string{"id": "s1"})
 	})
@@ -454,6 +458,7 @@ func TestSend(t *testing.T) {
 	}{
 		{"a session", 0, []string{"send", "s1", "end_turn"}, "", 0, []string{"* run date", "? May I?", "--answer"}},
 		{"a new one", 0, []string{"send", "--new", "tour", "end_turn"}, "", 0, []string{"session s1"}},
+		{"one with a model", 0, []string{"send", "--new", "tour", "--model", "m1", "--mode", "ask", "end_turn"}, "", 0, []string{"session s1"}},
 		{"from standard input", 0, []string{"send", "s1", "-"}, "end_turn", 0, nil},
 		{"cut in the middle", 3, []string{"send", "s1", "end_turn"}, "", 0, []string{"the host is away", "the host is back"}},
 		{"answered", 0, []string{"send", "--answer", "allow_once", "s1", "end_turn"}, "", 0, []string{"May I? -> Yes"}},
@@ -478,7 +483,14 @@ func TestSend(t *testing.T) {
 			if answered := len(h.answers) == 1 && h.answers[0] == "yes"; answered != (c.name == "answered") {
 				t.Errorf("answers %q", h.answers)
 			}
+			if c.name == "one with a model" && (h.made["model"] != "m1" || h.made["mode"] != "ask") {
+				t.Errorf("the session was asked for with %v", h.made)
+			}
 		})
+	}
+	b := newBench(t)
+	if code, _, problem := b.run("send", "--model", "m1", "s1", "hello"); code != ExitUsage {
+		t.Errorf("a model for a session that is there: code %d, %s", code, problem)
 	}
 }
 

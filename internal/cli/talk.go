@@ -65,6 +65,8 @@ func (c *sessionsCmd) Run(ctx context.Context, a *app) (err error) {
 type sendCmd struct {
 	New     string `placeholder:"AGENT" help:"Begin a session with this agent."`
 	Cwd     string `placeholder:"DIR" help:"Folder of the new session; by default this one."`
+	Model   string `placeholder:"ID" help:"Model of the new session; by default the agent's."`
+	Mode    string `placeholder:"ID" help:"Mode of the new session; by default the agent's."`
 	Answer  string `placeholder:"KIND" help:"Answer every question of the agent with its first option of this kind: allow_once, allow_always, reject_once or reject_always."`
 	Session string `arg:"" optional:"" help:"The session; left out with --new."`
 	Text    string `arg:"" optional:"" help:"The message; - reads it from standard input."`
@@ -76,6 +78,7 @@ func (sendCmd) Help() string {
 
 Examples:
   holdfast send --new opencode --cwd ~/project "What does this do?"
+  holdfast send --new claude --model sonnet --mode plan "How would you test this?"
   holdfast send s_4k2m "And the tests?"
   git diff | holdfast send --new hermes -
   holdfast send --new tour --answer allow_once "run date"`
@@ -89,6 +92,9 @@ func (c *sendCmd) Run(ctx context.Context, a *app) (err error) {
 	}
 	if (c.New == "") != (id != "") || text == "" {
 		return &Error{Code: ExitUsage, Msg: "give a session and a message, or --new AGENT and a message (in quotes). See: holdfast send --help"}
+	}
+	if c.New == "" && (c.Model != "" || c.Mode != "") {
+		return &Error{Code: ExitUsage, Msg: "--model and --mode are of a new session; give --new AGENT, too"}
 	}
 	switch c.Answer {
 	case "", "allow_once", "allow_always", "reject_once", "reject_always":
@@ -170,6 +176,12 @@ func (c *sendCmd) create(ctx context.Context, h *client) (string, error) {
 		ID string `json:"id"`
 	}
 	in := map[string]string{"agent": c.New, "cwd": dir, "client_id": randomID()}
+	if c.Model != "" {
+		in["model"] = c.Model
+	}
+	if c.Mode != "" {
+		in["mode"] = c.Mode
+	}
 	err = h.persist(ctx, http.MethodPost, "/api/v1/sessions", in, &made)
 	return made.ID, err
 }

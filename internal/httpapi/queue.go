@@ -38,13 +38,16 @@ type orderInput struct {
 	}
 }
 
+// Choice is what a person chooses of what an agent offers.
+type Choice struct {
+	Mode   string                     `json:"mode,omitempty" maxLength:"500" doc:"The id of one of the agent's modes, or a value of its option of the category mode"`
+	Model  string                     `json:"model,omitempty" maxLength:"500" doc:"The id of one of the agent's models, or a value of its option of the category model"`
+	Config map[string]json.RawMessage `json:"config,omitempty" doc:"By the id of the agent's option: a string or a boolean"`
+}
+
 type optionsInput struct {
 	ID   string `path:"id" maxLength:"100"`
-	Body struct {
-		Mode   string                     `json:"mode,omitempty" maxLength:"500" doc:"The id of one of the agent's modes"`
-		Model  string                     `json:"model,omitempty" maxLength:"500" doc:"The id of one of the agent's models"`
-		Config map[string]json.RawMessage `json:"config,omitempty" doc:"By the id of the agent's option: a string or a boolean"`
-	}
+	Body Choice
 }
 
 type optionsOutput struct {
@@ -95,7 +98,7 @@ func (s *Server) queueRoutes(api huma.API) {
 	options.DefaultStatus = http.StatusAccepted
 	options.Description = "Kept for every life of the agent, so it may be chosen while none runs. What the agent refuses is said by a notice and forgotten."
 	register(s, api, options, func(ctx context.Context, in *optionsInput) (*optionsOutput, error) {
-		got, err := s.cfg.Sessions.Choose(context.WithoutCancel(ctx), in.ID, session.Choice{Mode: in.Body.Mode, Model: in.Body.Model, Config: in.Body.Config})
+		got, err := s.cfg.Sessions.Choose(context.WithoutCancel(ctx), in.ID, session.Choice(in.Body))
 		if err != nil {
 			return nil, err
 		}

@@ -30,6 +30,14 @@ type agentsOutput struct {
 	}
 }
 
+type offersOutput struct {
+	Body struct {
+		Modes  json.RawMessage `json:"modes,omitempty" doc:"As the agent gave it; current is what that session has"`
+		Models json.RawMessage `json:"models,omitempty" doc:"Likewise"`
+		Config json.RawMessage `json:"config,omitempty" doc:"Likewise: its own options"`
+	}
+}
+
 type listInput struct {
 	Limit int    `query:"limit" minimum:"1" maximum:"500" default:"100"`
 	Page  string `query:"page" maxLength:"40" doc:"next of the page before"`
@@ -54,7 +62,8 @@ type createInput struct {
 		Cwd      string `json:"cwd" minLength:"1" maxLength:"4096" doc:"An absolute path of a folder"`
 		Title    string `json:"title,omitempty" maxLength:"300"`
 		Project  string `json:"project,omitempty" maxLength:"100" doc:"A project's id; by default the one whose folder holds cwd"`
-		ClientID string `json:"client_id,omitempty" maxLength:"200" doc:"Repeated, it is the same session"`
+		ClientID string `json:"client_id,omitempty" maxLength:"200" doc:"Repeated, it is the same session, with what was chosen the first time"`
+		Choice
 	}
 }
 
@@ -224,10 +233,21 @@ func (s *Server) sessionRoutes(api huma.API) {
 			out.Body.Agents = orEmpty(s.cfg.Sessions.Agents(ctx))
 			return out, nil
 		})
+	offers := operation("agent-offers", http.MethodGet, "/api/v1/agents/{id}/options", "agents", "What an agent lets a person choose before it is started")
+	offers.Description = "As the newest session says that it has opened, in the form of agent.options. An agent that never ran here offers nothing."
+	register(s, api, offers, func(ctx context.Context, in *idInput) (*offersOutput, error) {
+		got, err := s.cfg.Store.Offers(ctx, in.ID)
+		if err != nil {
+			return nil, err
+		}
+		out := &offersOutput{}
+		out.Body.Modes, out.Body.Models, out.Body.Config = got.Modes, got.Models, got.Config
+		return out, nil
+	})
 	register(s, api, operation("list-sessions", http.MethodGet, "/api/v1/sessions", "sessions", "The sessions, latest activity first"), s.listSessions)
 	create := operation("create-session", http.MethodPost, "/api/v1/sessions", "sessions", "Start a session")
 	create.DefaultStatus = http.StatusCreated
-	create.Description = "201 for a new one, 200 where the client_id has made it already."
+	create.Description = "201 for a new one, 200 where the client_id has made it already. mode, model and config are set before the agent gets the first message; what it does not offer then is said by a notice and forgotten, and the message goes to it all the same."
 	register(s, api, create, s.createSession)
 	register(s, api, operation("get-session", http.MethodGet, "/api/v1/sessions/{id}", "sessions", "One session"), s.getSession)
 	register(s, api, operation("change-session", http.MethodPatch, "/api/v1/sessions/{id}", "sessions", "Change what a person set"), s.patchSession)
@@ -312,6 +332,7 @@ func (s *Server) listSessions(ctx context.Context, in *listInput) (*listOutput, 
 func (s *Server) createSession(ctx context.Context, in *createInput) (*createOutput, error) {
 	made, existing, err := s.cfg.Sessions.Create(context.WithoutCancel(ctx), session.New{
 		Agent: in.Body.Agent, Cwd: in.Body.Cwd, Title: in.Body.Title, Project: in.Body.Project, ClientID: in.Body.ClientID,
+		Choice: session.Choice(in.Body.Choice),
 	})
 	if err != nil {
 		return nil, err

@@ -23,6 +23,7 @@ type Store interface {
 	Queue(ctx context.Context, session string) (list []store.Queued, paused bool, err error)
 	Approval(ctx context.Context, id string) (store.Approval, error)
 	Approvals(ctx context.Context, state, session string) ([]store.Approval, error)
+	Offers(ctx context.Context, agent string) (store.OptionsBody, error)
 	RecentFolders(ctx context.Context, n int) ([]string, error)
 	Last() int64
 	Stats(ctx context.Context) store.Stats

@@ -4,8 +4,6 @@
 package session
 
 import (
-	"encoding/json"
-
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
@@ -16,6 +14,7 @@ type New struct {
 	Title    string // optional; a person's title wins over the agent's
 	Project  string // optional; else the project whose folder holds Cwd
 	ClientID string // optional; the same id makes the same session
+	Choice   Choice // set before the agent gets the first message, as far as it offers it
 }
 
 // Message is what a person sends to an agent.
@@ -89,11 +88,7 @@ type Bulk struct {
 
 // Choice is what a person chooses of what an agent offers. Empty leaves one
 // as it is.
-type Choice struct {
-	Mode   string
-	Model  string
-	Config map[string]json.RawMessage // by the option's id: a string or a boolean
-}
+type Choice store.Chosen
 
 // AgentInfo is one agent of the catalogue.
 type AgentInfo struct {

@@ -134,6 +134,10 @@ func (m *Manager) beginCopy(from store.Session, f Fork) (made store.Session, exi
 	if !set {
 		title, set = from.Title, from.TitleSet
 	}
+	known, err := optionsOf(from)
+	if err != nil {
+		return made, false, err
+	}
 	err = m.update(func(tx *store.Tx, _ *effects) error {
 		if _, err := present(tx, from.ID); err != nil {
 			return err
@@ -144,6 +148,9 @@ func (m *Manager) beginCopy(from store.Session, f Fork) (made store.Session, exi
 		}
 		var err error
 		if made, existing, err = build(tx, row); !existing {
+			if err == nil && known.body.Chosen != nil { // what is offered is told by the copy's own agent
+				_, err = tx.Append(made.ID, "", store.AgentOptions, store.OptionsBody{Chosen: known.body.Chosen})
+			}
 			return err
 		}
 		if made.ForkedFrom == nil || *made.ForkedFrom != *row.ForkedFrom {

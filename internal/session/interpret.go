@@ -402,20 +402,10 @@ func (in *interpreter) options(o store.OptionsBody) error {
 // currentMode keeps the list of modes that is known and changes the current
 // one.
 func (in *interpreter) currentMode(id string) error {
-	s, err := in.tx.Session(in.s.ID)
+	known, err := in.known()
 	if err != nil {
 		return err
 	}
-	var known store.OptionsBody
-	if len(s.Options) > 0 {
-		if err := json.Unmarshal(s.Options, &known); err != nil {
-			return fmt.Errorf("read options: %w", err)
-		}
-	}
-	var modes acp.Modes
-	if len(known.Modes) > 0 {
-		_ = json.Unmarshal(known.Modes, &modes) // foreign shape: only the current one is kept
-	}
-	modes.CurrentModeID = id
-	return in.options(store.OptionsBody{Modes: mustJSON(modes)})
+	known.modes.CurrentModeID = id // of a foreign shape only this is kept
+	return in.options(store.OptionsBody{Modes: mustJSON(known.modes)})
 }

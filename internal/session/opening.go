@@ -1,11 +1,11 @@
 package session
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -182,9 +182,9 @@ func (in *interpreter) opened(kind string, msg acp.Message) error {
 	return in.settle()
 }
 
-// settle sets what a person chose in an earlier life of the agent, and makes it
-// ready when there is nothing to set. What the catalogue asks for was set
-// first: a person's choice wins.
+// settle sets what a person chose, before or in an earlier life of the agent,
+// and makes it ready when there is nothing left to set. What the catalogue asks
+// for was set first: a person's choice wins.
 func (in *interpreter) settle() error {
 	if asked, err := in.choose(); err != nil || asked {
 		return err
@@ -210,10 +210,7 @@ func (in *interpreter) optionSet(line store.Line, msg acp.Message) error {
 	if err != nil || len(open) > 0 || in.ep.State != store.EpochStarting {
 		return err
 	}
-	if ours {
-		return in.settle()
-	}
-	return in.ready()
+	return in.settle()
 }
 
 // isAsk tells whether a line makes a setting that the catalogue asks for.
@@ -221,15 +218,16 @@ func (in *interpreter) isAsk(line store.Line) bool {
 	if in.ep.State != store.EpochStarting {
 		return false
 	}
-	method, p := settingOf(line)
-	for _, set := range in.l.agent().Ask {
-		switch {
-		case set.Kind == agent.SettingMode && method == acp.MethodSetMode && p.ModeID == set.Value,
-			set.Kind == agent.SettingOption && method == acp.MethodSetConfigOption && p.ConfigID == set.ID && bytes.Contains(line.Data, mustJSON(set.Value)):
-			return true
+	got := settingOf(line)
+	return slices.ContainsFunc(in.l.agent().Ask, func(set agent.Setting) bool {
+		switch set.Kind {
+		case agent.SettingMode:
+			return got.mode == set.Value
+		case agent.SettingOption:
+			return got.id == set.ID && sameValue(got.value, mustJSON(set.Value))
 		}
-	}
-	return false
+		return false
+	})
 }
 
 // ready lets prompts go to the agent.

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -26,10 +25,11 @@ func (m *Manager) Choose(_ context.Context, session string, c Choice) (json.RawM
 		if err != nil {
 			return err
 		}
+		c = known.place(c)
 		if err := known.offers(c); err != nil {
 			return err
 		}
-		chosen := store.Chosen{}
+		var chosen store.Chosen
 		if known.body.Chosen != nil {
 			chosen = *known.body.Chosen
 		}
@@ -54,9 +54,9 @@ func (m *Manager) Choose(_ context.Context, session string, c Choice) (json.RawM
 			return err
 		}
 		if live && ep.State == store.EpochReady {
-			asked := store.Chosen{Mode: c.Mode, Model: c.Model, Config: c.Config}
-			for _, set := range settings(asked, s.AgentSession) {
-				if err := pushSetting(tx, ep.Name, set); err != nil {
+			for _, one := range known.each(c) {
+				method, params := one.request(s.AgentSession)
+				if err := pushSetting(tx, ep.Name, method, params); err != nil {
 					return err
 				}
 			}
@@ -92,8 +92,59 @@ func optionsOf(s store.Session) (o options, err error) {
 	return o, nil
 }
 
+// check refuses values that no option can have.
+func (c Choice) check() error {
+	for id, raw := range c.Config {
+		if _, isText, isBool := valueOf(raw); !isText && !isBool {
+			return &Error{Code: CodeBadRequest, Message: fmt.Sprintf("The value of the option %q is neither a text nor true or false.", id)}
+		}
+	}
+	return nil
+}
+
+// empty tells whether nothing was chosen.
+func (c Choice) empty() bool { return c.Mode == "" && c.Model == "" && len(c.Config) == 0 }
+
+// valueOf reads an option's value: a text, or true or false.
+func valueOf(raw json.RawMessage) (text string, isText, isBool bool) {
+	var yes bool
+	switch {
+	case string(raw) == "null":
+		return "", false, false
+	case json.Unmarshal(raw, &yes) == nil:
+		return onOff(yes), false, true
+	}
+	return text, json.Unmarshal(raw, &text) == nil, false
+}
+
+// sameValue compares two values of an option, however they are written.
+func sameValue(a, b json.RawMessage) bool {
+	x, xText, xBool := valueOf(a)
+	y, yText, yBool := valueOf(b)
+	return x == y && xText == yText && xBool == yBool
+}
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
+}
+
+// known is what the session's agent offers as far as it has been interpreted.
+func (in *interpreter) known() (options, error) {
+	s, err := in.tx.Session(in.s.ID)
+	if err != nil {
+		return options{}, err
+	}
+	return optionsOf(s)
+}
+
 // offers refuses what the agent is known not to offer.
 func (o options) offers(c Choice) error {
+	if err := c.check(); err != nil {
+		return err
+	}
 	none := func(what, value string) error {
 		return &Error{Code: CodeUnknownOption, Message: fmt.Sprintf("The agent offers no %s %q. Choose one of its options.", what, value)}
 	}
@@ -106,62 +157,197 @@ func (o options) offers(c Choice) error {
 		return none("model", c.Model)
 	}
 	for id, raw := range c.Config {
-		var text string
-		var yes bool
-		isText, isBool := json.Unmarshal(raw, &text) == nil, json.Unmarshal(raw, &yes) == nil
-		if !isText && !isBool || string(raw) == "null" {
-			return &Error{Code: CodeBadRequest, Message: fmt.Sprintf("The value of the option %q is neither a text nor true or false.", id)}
-		}
 		if len(o.config) == 0 {
 			continue
 		}
-		i := slices.IndexFunc(o.config, func(c acp.ConfigOption) bool { return c.ID == id })
-		if i < 0 {
+		option, ok := o.option(id)
+		if !ok {
 			return none("option", id)
 		}
-		option := o.config[i]
-		fits := isBool
-		if option.Type == acp.OptionSelect {
-			fits = isText && slices.ContainsFunc(option.Options, func(c acp.ConfigChoice) bool { return c.Value == text })
-		}
-		if !fits {
+		if !takes(option, raw) {
 			return none("value of "+id, string(raw))
 		}
 	}
 	return nil
 }
 
-// setting is a request that sets one option.
-type setting struct {
-	method string
-	params any
+// option finds one of the agent's own options.
+func (o options) option(id string) (acp.ConfigOption, bool) {
+	i := slices.IndexFunc(o.config, func(c acp.ConfigOption) bool { return c.ID == id })
+	if i < 0 {
+		return acp.ConfigOption{}, false
+	}
+	return o.config[i], true
 }
 
-// settings are the requests that set what was chosen.
-func settings(c store.Chosen, session string) (list []setting) {
-	if c.Mode != "" {
-		list = append(list, setting{acp.MethodSetMode, acp.SetModeParams{SessionID: session, ModeID: c.Mode}})
+// takes tells whether the value is one of the option's.
+func takes(option acp.ConfigOption, raw json.RawMessage) bool {
+	text, isText, isBool := valueOf(raw)
+	if option.Type == acp.OptionSelect {
+		return isText && slices.ContainsFunc(option.Options, func(c acp.ConfigChoice) bool { return c.Value == text })
 	}
+	return isBool
+}
+
+// place puts a mode or a model to where the agent has it: newer ones have an
+// option for it and no other way.
+func (o options) place(c Choice) Choice {
+	c.Config = maps.Clone(c.Config)
+	for _, of := range []struct {
+		category string
+		value    *string
+		told     bool
+	}{
+		{"mode", &c.Mode, len(o.modes.AvailableModes) > 0},
+		{"model", &c.Model, len(o.models.AvailableModels) > 0},
+	} {
+		i := slices.IndexFunc(o.config, func(c acp.ConfigOption) bool {
+			return c.Category == of.category && c.Type == acp.OptionSelect
+		})
+		if *of.value == "" || of.told || i < 0 {
+			continue
+		}
+		if c.Config == nil {
+			c.Config = map[string]json.RawMessage{}
+		}
+		if _, both := c.Config[o.config[i].ID]; !both {
+			c.Config[o.config[i].ID] = mustJSON(*of.value)
+		}
+		*of.value = ""
+	}
+	return c
+}
+
+// setting is one thing that was chosen: a mode, a model, or an option's value.
+type setting struct {
+	mode, model string
+	id          string
+	value       json.RawMessage
+}
+
+// each returns what was chosen one by one: the model first, because what else
+// there is may depend on it.
+func (o options) each(c Choice) (list []setting) {
 	if c.Model != "" {
-		list = append(list, setting{acp.MethodSetModel, acp.SetModelParams{SessionID: session, ModelID: c.Model}})
+		list = append(list, setting{model: c.Model})
+	}
+	if c.Mode != "" {
+		list = append(list, setting{mode: c.Mode})
 	}
 	for _, id := range slices.Sorted(maps.Keys(c.Config)) {
-		p := acp.SetConfigOptionParams{SessionID: session, ConfigID: id, Value: c.Config[id]}
-		var yes bool
-		if json.Unmarshal(c.Config[id], &yes) == nil {
-			p.Type = acp.OptionBoolean
+		set := setting{id: id, value: c.Config[id]}
+		if option, ok := o.option(id); ok && option.Category == "model" {
+			list = slices.Insert(list, 0, set)
+		} else {
+			list = append(list, set)
 		}
-		list = append(list, setting{acp.MethodSetConfigOption, p})
 	}
 	return list
 }
 
-func pushSetting(tx *store.Tx, epoch string, set setting) error {
+// request is what sets it.
+func (set setting) request(session string) (method string, params any) {
+	switch {
+	case set.model != "":
+		return acp.MethodSetModel, acp.SetModelParams{SessionID: session, ModelID: set.model}
+	case set.mode != "":
+		return acp.MethodSetMode, acp.SetModeParams{SessionID: session, ModeID: set.mode}
+	}
+	p := acp.SetConfigOptionParams{SessionID: session, ConfigID: set.id, Value: set.value}
+	if _, _, isBool := valueOf(set.value); isBool {
+		p.Type = acp.OptionBoolean
+	}
+	return acp.MethodSetConfigOption, p
+}
+
+// drop returns what is left of c without it.
+func (set setting) drop(c store.Chosen) store.Chosen {
+	c.Config = maps.Clone(c.Config)
+	switch {
+	case set.model != "" && set.model == c.Model:
+		c.Model = ""
+	case set.mode != "" && set.mode == c.Mode:
+		c.Mode = ""
+	case set.id != "" && sameValue(set.value, c.Config[set.id]):
+		delete(c.Config, set.id)
+	}
+	return c
+}
+
+// standing is how one thing that was chosen stands with the agent.
+type standing struct {
+	what    string // what it is, for a person
+	wanted  string // as the agent calls it
+	now     string // likewise, what the agent has; "" where that is not known
+	offered bool
+	set     bool
+}
+
+func (o options) standing(set setting) (st standing) {
+	switch {
+	case set.model != "":
+		st.what, st.wanted, st.now, st.set = "model", set.model, o.models.CurrentModelID, set.model == o.models.CurrentModelID
+		for _, m := range o.models.AvailableModels {
+			st.name(m.ID, m.Name, set.model, o.models.CurrentModelID)
+		}
+	case set.mode != "":
+		st.what, st.wanted, st.now, st.set = "mode", set.mode, o.modes.CurrentModeID, set.mode == o.modes.CurrentModeID
+		for _, m := range o.modes.AvailableModes {
+			st.name(m.ID, m.Name, set.mode, o.modes.CurrentModeID)
+		}
+	default:
+		text, _, _ := valueOf(set.value)
+		st.wanted = text
+		option, ok := o.option(set.id)
+		if !ok {
+			st.what = fmt.Sprintf("option %q", set.id)
+			return st
+		}
+		st.what = fmt.Sprintf("option %q", option.Name)
+		if option.Category == "model" || option.Category == "mode" {
+			st.what = option.Category
+		}
+		if option.Type == acp.OptionSelect {
+			st.now = option.Value()
+			for _, c := range option.Options {
+				st.name(c.Value, c.Name, text, st.now)
+			}
+		} else {
+			st.now = onOff(option.Bool())
+		}
+		st.offered, st.set = takes(option, set.value), sameValue(option.CurrentValue, set.value)
+	}
+	return st
+}
+
+// name takes over what the agent calls one of its values.
+func (st *standing) name(id, name, wanted, now string) {
+	if name == "" {
+		name = id
+	}
+	if id == now {
+		st.now = name
+	}
+	if id == wanted {
+		st.offered, st.wanted = true, name
+	}
+}
+
+// unset says that it was not set, why, and what the agent uses instead.
+func (st standing) unset(why string) string {
+	instead := "It goes on as it was."
+	if st.now != "" {
+		instead = fmt.Sprintf("It uses %q.", st.now)
+	}
+	return fmt.Sprintf("The %s was not set to %q: the agent %s. %s", st.what, st.wanted, why, instead)
+}
+
+func pushSetting(tx *store.Tx, epoch, method string, params any) error {
 	n, err := tx.NextLine(epoch)
 	if err != nil {
 		return err
 	}
-	data, err := acp.Request(n, set.method, set.params)
+	data, err := acp.Request(n, method, params)
 	if err != nil {
 		return fmt.Errorf("encode setting: %w", err)
 	}
@@ -169,106 +355,105 @@ func pushSetting(tx *store.Tx, epoch string, set setting) error {
 	return err
 }
 
-// choose sets in a new life of the agent what a person chose before, as far as
-// it offers that and has it otherwise. It tells whether it set anything.
+// choose sets in a new life of the agent the next thing that a person chose, if
+// the agent has it otherwise, and tells whether it did. It is asked again after
+// each answer: one may change what else there is. What the agent does not offer
+// is told and forgotten.
 func (in *interpreter) choose() (asked bool, err error) {
-	s, err := in.tx.Session(in.s.ID)
-	if err != nil {
-		return false, err
-	}
-	known, err := optionsOf(s)
+	known, err := in.known()
 	if err != nil || known.body.Chosen == nil {
 		return false, err
 	}
-	want := store.Chosen{Config: map[string]json.RawMessage{}}
-	chosen := *known.body.Chosen
-	if chosen.Mode != known.modes.CurrentModeID && known.offers(Choice{Mode: chosen.Mode}) == nil {
-		want.Mode = chosen.Mode
-	}
-	if chosen.Model != known.models.CurrentModelID && known.offers(Choice{Model: chosen.Model}) == nil {
-		want.Model = chosen.Model
-	}
-	for id, v := range chosen.Config {
-		i := slices.IndexFunc(known.config, func(c acp.ConfigOption) bool { return c.ID == id })
-		if i >= 0 && !bytes.Equal(known.config[i].CurrentValue, v) && known.offers(Choice{Config: map[string]json.RawMessage{id: v}}) == nil {
-			want.Config[id] = v
+	for _, set := range known.each(known.place(Choice(*known.body.Chosen))) {
+		st := known.standing(set)
+		if st.set {
+			continue
 		}
-	}
-	for _, set := range settings(want, in.s.AgentSession) {
-		if err := pushSetting(in.tx, in.ep.Name, set); err != nil {
+		if !st.offered {
+			if err := in.forget(set, "option_unavailable", st.unset("does not offer that"), ""); err != nil {
+				return false, err
+			}
+			continue
+		}
+		if had, err := in.askedFor(set); err != nil {
 			return false, err
+		} else if had {
+			continue // it took it, and has it otherwise all the same
 		}
-		asked, in.pushed = true, true
+		in.pushed = true
+		method, params := set.request(in.s.AgentSession)
+		return true, pushSetting(in.tx, in.ep.Name, method, params)
 	}
-	return asked, nil
+	return false, nil
+}
+
+// askedFor tells whether this life of the agent was asked for the setting.
+func (in *interpreter) askedFor(set setting) (bool, error) {
+	lines, err := in.tx.LinesAfter(in.ep.Name, 0)
+	return slices.ContainsFunc(lines, func(line store.Line) bool {
+		got := settingOf(line)
+		return line.Kind == store.LineOption && got.mode == set.mode && got.model == set.model && got.id == set.id && sameValue(got.value, set.value)
+	}), err
+}
+
+// forget takes a setting out of what was chosen, and says why.
+func (in *interpreter) forget(set setting, code, text, detail string) error {
+	known, err := in.known()
+	if err != nil {
+		return err
+	}
+	if c := known.body.Chosen; c != nil {
+		left := set.drop(store.Chosen(known.place(Choice(*c))))
+		if err := in.options(store.OptionsBody{Chosen: &left}); err != nil {
+			return err
+		}
+	}
+	return appendNotice(in.tx, in.s.ID, in.run.ID, "warning", code, text, detail)
 }
 
 // settingOf reads back what a line set.
-func settingOf(line store.Line) (method string, p struct {
-	ModeID   string `json:"modeId"`
-	ModelID  string `json:"modelId"`
-	ConfigID string `json:"configId"`
-},
-) {
+func settingOf(line store.Line) (set setting) {
 	msg, err := acp.Parse(line.Data)
 	if err != nil {
-		return "", p
+		return set
+	}
+	var p struct {
+		ModeID   string          `json:"modeId"`
+		ModelID  string          `json:"modelId"`
+		ConfigID string          `json:"configId"`
+		Value    json.RawMessage `json:"value"`
 	}
 	_ = json.Unmarshal(msg.Params, &p) // we wrote it
-	return msg.Method, p
+	return setting{mode: p.ModeID, model: p.ModelID, id: p.ConfigID, value: p.Value}
 }
 
 // optionTaken notes what the agent says of a setting: how its options stand
 // then, or that it refused, in which case the choice is forgotten.
 func (in *interpreter) optionTaken(line store.Line, msg acp.Message) error {
-	method, p := settingOf(line)
-	if msg.Error == nil {
-		switch method {
-		case acp.MethodSetMode:
-			return in.currentMode(p.ModeID)
-		case acp.MethodSetModel:
-			return in.currentModel(p.ModelID)
-		case acp.MethodSetConfigOption:
-			var res acp.SetConfigOptionResult
-			if json.Unmarshal(msg.Result, &res) == nil && res.ConfigOptions != nil {
-				return in.options(store.OptionsBody{Config: mustJSON(res.ConfigOptions)})
-			}
-		}
-		return nil
-	}
-	s, err := in.tx.Session(in.s.ID)
-	if err != nil {
-		return err
-	}
-	known, err := optionsOf(s)
-	if err != nil {
-		return err
-	}
-	if c := known.body.Chosen; c != nil {
-		left := store.Chosen{Mode: c.Mode, Model: c.Model, Config: maps.Clone(c.Config)}
-		switch {
-		case method == acp.MethodSetMode && left.Mode == p.ModeID:
-			left.Mode = ""
-		case method == acp.MethodSetModel && left.Model == p.ModelID:
-			left.Model = ""
-		case method == acp.MethodSetConfigOption:
-			delete(left.Config, p.ConfigID)
-		}
-		if err := in.options(store.OptionsBody{Chosen: &left}); err != nil {
+	set := settingOf(line)
+	if msg.Error != nil {
+		known, err := in.known()
+		if err != nil {
 			return err
 		}
+		return in.forget(set, "option_refused", known.standing(set).unset("refused"), msg.Error.Error())
 	}
-	return appendNotice(in.tx, in.s.ID, in.run.ID, "warning", "option_refused",
-		"The agent refused the option that was chosen. It goes on as before.", msg.Error.Error())
+	switch {
+	case set.mode != "":
+		return in.currentMode(set.mode)
+	case set.model != "":
+		return in.currentModel(set.model)
+	}
+	var res acp.SetConfigOptionResult
+	if json.Unmarshal(msg.Result, &res) == nil && res.ConfigOptions != nil {
+		return in.options(store.OptionsBody{Config: mustJSON(res.ConfigOptions)})
+	}
+	return nil
 }
 
 // currentModel is currentMode for models.
 func (in *interpreter) currentModel(id string) error {
-	s, err := in.tx.Session(in.s.ID)
-	if err != nil {
-		return err
-	}
-	known, err := optionsOf(s)
+	known, err := in.known()
 	if err != nil {
 		return err
 	}

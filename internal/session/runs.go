@@ -97,6 +97,9 @@ func (m *Manager) Create(ctx context.Context, n New) (store.Session, bool, error
 	case !info.IsDir():
 		return store.Session{}, false, &Error{Code: CodeBadCwd, Message: fmt.Sprintf("%s is a file, not a folder.", n.Cwd)}
 	}
+	if err := n.Choice.check(); err != nil {
+		return store.Session{}, false, err
+	}
 	var s store.Session
 	existing := false
 	err = m.update(func(tx *store.Tx, _ *effects) error {
@@ -117,6 +120,14 @@ func (m *Manager) Create(ctx context.Context, n New) (store.Session, bool, error
 			}
 			return nil
 		}
+		if err != nil || n.Choice.empty() {
+			return err
+		}
+		chosen := store.Chosen(n.Choice)
+		if _, err := tx.Append(s.ID, "", store.AgentOptions, store.OptionsBody{Chosen: &chosen}); err != nil {
+			return err
+		}
+		s, err = tx.Session(s.ID)
 		return err
 	})
 	return s, existing, err

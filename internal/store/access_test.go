@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding/json"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -95,6 +96,40 @@ func TestLinkIsTakenOnce(t *testing.T) {
 	}
 	if list, err := s.Credentials(t.Context(), KindLink); err != nil || len(list) != 0 {
 		t.Errorf("%+v, %v", list, err)
+	}
+}
+
+// TestOffers: what an agent offers is what its newest session says that was
+// opened, whatever was chosen since and elsewhere.
+func TestOffers(t *testing.T) {
+	s := newStore(t)
+	begin := func(agent, opened string, body OptionsBody) {
+		update(t, s, Relaxed, func(tx *Tx) error {
+			r, err := tx.CreateSession(Session{Agent: agent, Cwd: "/a", AgentSession: opened})
+			if err != nil {
+				return err
+			}
+			_, err = tx.Append(r.ID, "", AgentOptions, body)
+			return err
+		})
+	}
+	told := func(models string) OptionsBody {
+		return OptionsBody{Models: json.RawMessage(models), Commands: json.RawMessage(`[]`), Chosen: &Chosen{Mode: "x"}}
+	}
+	begin("a", "s1", told(`"older"`))
+	begin("a", "s2", told(`"newer"`))
+	begin("a", "", OptionsBody{Chosen: &Chosen{Model: "mine"}})
+	begin("b", "s3", told(`"other"`))
+	begin("c", "", told(`"of no agent"`))
+	for agent, want := range map[string]string{"a": `"newer"`, "b": `"other"`, "c": "", "d": ""} {
+		got, err := s.Offers(t.Context(), agent)
+		if err != nil || string(got.Models) != want || got.Chosen != nil || got.Commands != nil {
+			t.Errorf("%s offers %s, %v", agent, got.Models, err)
+		}
+	}
+	begin("a", "s4", OptionsBody{})
+	if got, err := s.Offers(t.Context(), "a"); err != nil || got.Models != nil {
+		t.Errorf("offers %s, which the agent has no more, %v", got.Models, err)
 	}
 }
 

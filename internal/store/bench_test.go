@@ -204,10 +204,19 @@ func BenchmarkList(b *testing.B) {
 					return nil
 				})
 			}
-			percentiles(b, func() {
-				if _, err := s.Sessions(b.Context(), SessionsFilter{}, "", 50); err != nil {
-					b.Fatal(err)
-				}
+			b.Run("page", func(b *testing.B) {
+				percentiles(b, func() {
+					if _, err := s.Sessions(b.Context(), SessionsFilter{}, "", 50); err != nil {
+						b.Fatal(err)
+					}
+				})
+			})
+			b.Run("offers of an agent without any", func(b *testing.B) {
+				percentiles(b, func() {
+					if _, err := s.Offers(b.Context(), "other"); err != nil {
+						b.Fatal(err)
+					}
+				})
 			})
 		})
 	}

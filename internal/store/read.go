@@ -501,6 +501,34 @@ func (s *Store) Lines(ctx context.Context, epoch string, after uint64) (list []L
 	return list, nil
 }
 
+// offersQuery walks the list from its newest row on: it ends at the agent's
+// first, and an agent without any costs a look at each.
+const offersQuery = `SELECT coalesce(o.body, '') FROM sessions s LEFT JOIN session_options o ON o.session = s.id
+	WHERE s.agent = ? AND s.agent_session <> '' ORDER BY s.activity DESC LIMIT 1`
+
+// Offers returns what an agent was last known to let a person choose: modes,
+// models and options as the newest session has them that it has opened. Nil
+// where it never opened one.
+func (s *Store) Offers(ctx context.Context, agent string) (OptionsBody, error) {
+	var had, out OptionsBody
+	err := s.view(ctx, func(q *reading) error {
+		var body []byte
+		err := q.one(offersQuery, []any{agent}, &body)
+		if errors.Is(err, ErrNotFound) || err == nil && len(body) == 0 {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return json.Unmarshal(body, &had)
+	})
+	if err != nil {
+		return out, fmt.Errorf("read what the agent %s offers: %w", agent, err)
+	}
+	out.Modes, out.Models, out.Config = had.Modes, had.Models, had.Config
+	return out, nil
+}
+
 // RecentFolders returns up to n folders of sessions, the last used first.
 func (s *Store) RecentFolders(ctx context.Context, n int) (list []string, err error) {
 	err = s.view(ctx, func(q *reading) error {

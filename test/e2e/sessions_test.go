@@ -169,6 +169,119 @@ func TestOptionsAreKept(t *testing.T) {
 	w.whole(s.ID)
 }
 
+// TestChosenBeforeTheAgentRuns: what was chosen with a session is set before the
+// first prompt, once, wherever the host dies in between.
+func TestChosenBeforeTheAgentRuns(t *testing.T) {
+	t.Parallel()
+	for _, place := range []string{"", "host.push.session/new=kill", "host.pushed.session/new=kill", "host.push.option=kill", "host.pushed.option=kill@2"} {
+		t.Run("killed at "+place, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, agentEnv{"SCRIPT_AGENT_MODES": "1"}, "")
+			if place == "" {
+				w.start()
+			} else {
+				w.start(place)
+			}
+			in := map[string]any{"agent": w.agent, "cwd": w.work, "client_id": "mine", "mode": "ask", "config": map[string]any{"model": "large", "verbose": true}}
+			var s sessionRow
+			w.must("POST", "/api/v1/sessions", in, &s)
+			if place == "" { // before anything has been sent
+				w.kill()
+				w.start()
+				w.must("POST", "/api/v1/sessions", in, &s)
+			}
+			run := w.send(s.ID, "say x").Run
+			if place != "" {
+				w.until("the death of the host", 20*time.Second, w.dead)
+				w.start()
+			}
+			if reason := w.ended(s.ID, run); reason != "end_turn" {
+				t.Errorf("ended by %q", reason)
+			}
+			w.once("session/new", "session/prompt", "session/set_mode")
+			var heard []string
+			for _, line := range w.heard(`"method":"session/`) {
+				var m struct {
+					Method string
+					Params struct{ ConfigID, ModeID string }
+				}
+				_ = json.Unmarshal([]byte(line[strings.IndexByte(line, '{'):]), &m)
+				if m.Method != "session/update" {
+					heard = append(heard, m.Method+" "+m.Params.ConfigID+m.Params.ModeID)
+				}
+			}
+			// The model first: what else there is may depend on it.
+			want := []string{"session/new ", "session/set_config_option model", "session/set_mode ask", "session/set_config_option verbose", "session/prompt "}
+			if !slices.Equal(heard, want) {
+				t.Errorf("the agent heard %q, want %q", heard, want)
+			}
+			if n := slices.IndexFunc(w.items(s.ID), func(it item) bool { return it.Body.Code != "" && it.Body.Code != "host_restarted" }); n >= 0 {
+				t.Errorf("there is a notice: %+v", w.items(s.ID)[n])
+			}
+			w.whole(s.ID)
+		})
+	}
+}
+
+// TestChosenThatIsNotOffered: the first message is sent all the same, and the
+// session says once what was not set and what it uses. What an agent offers is
+// known from its newest session.
+func TestChosenThatIsNotOffered(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, agentEnv{"SCRIPT_AGENT_MODES": "1"}, "")
+	w.start()
+	offers := func() (got struct{ Modes, Models, Config json.RawMessage }) {
+		w.must("GET", "/api/v1/agents/"+w.agent+"/options", nil, &got)
+		return got
+	}
+	if o := offers(); o.Modes != nil || o.Models != nil || o.Config != nil {
+		t.Errorf("an agent that never ran offers %s", o)
+	}
+	in := map[string]any{"agent": w.agent, "cwd": w.work, "mode": "yolo", "model": "large", "config": map[string]any{"model": "huge", "lost": true}}
+	w.refused(400, "bad_request", "POST", "/api/v1/sessions", map[string]any{"agent": w.agent, "cwd": w.work, "config": map[string]any{"verbose": 1}})
+	w.refused(422, "invalid_request", "POST", "/api/v1/sessions", map[string]any{"agent": w.agent, "cwd": w.work, "mode": strings.Repeat("m", 501)})
+	var s sessionRow
+	w.must("POST", "/api/v1/sessions", in, &s)
+	if o := offers(); o.Config != nil {
+		t.Errorf("an agent that never ran offers %s", o)
+	}
+	if reason := w.ended(s.ID, w.send(s.ID, "say x").Run); reason != "end_turn" {
+		t.Errorf("ended by %q", reason)
+	}
+	w.endAgent(s.ID)
+	w.ended(s.ID, w.send(s.ID, "say y").Run)
+	var said []string
+	for _, it := range w.items(s.ID) {
+		if strings.HasPrefix(it.Body.Code, "option_") {
+			said = append(said, it.Body.Code+": "+it.Body.Text)
+		}
+	}
+	slices.Sort(said)
+	want := []string{
+		`option_refused: The model was not set to "Large": the agent refused. It uses "Small".`,
+		`option_unavailable: The mode was not set to "yolo": the agent does not offer that. It uses "Default".`,
+		`option_unavailable: The model was not set to "huge": the agent does not offer that. It uses "Small".`,
+		`option_unavailable: The option "lost" was not set to "on": the agent does not offer that. It goes on as it was.`,
+	}
+	if !slices.Equal(said, want) {
+		t.Errorf("the session says\n%s\nwant\n%s", strings.Join(said, "\n"), strings.Join(want, "\n"))
+	}
+	if o := offers(); !strings.Contains(string(o.Modes), `"ask"`) || !strings.Contains(string(o.Models), `"large"`) || !strings.Contains(string(o.Config), `"verbose"`) {
+		t.Errorf("the agent offers %s", o)
+	}
+	// A copy goes on with what was chosen.
+	w.must("POST", "/api/v1/sessions/"+s.ID+"/options", map[string]any{"mode": "ask"}, nil)
+	var fork sessionRow
+	w.must("POST", "/api/v1/sessions/"+s.ID+"/fork", map[string]any{}, &fork)
+	was := len(w.heard(`"session/set_mode"`))
+	w.ended(fork.ID, w.send(fork.ID, "say z").Run)
+	if n := len(w.heard(`"session/set_mode"`)) - was; n != 1 {
+		t.Errorf("the copy set its mode %d times", n)
+	}
+	w.whole(s.ID)
+	w.whole(fork.ID)
+}
+
 // TestRewindAndFork: a message is edited and run again, and a copy goes its own
 // way; each agent is told of what is left and of nothing else. Kills in between
 // lose and double nothing.

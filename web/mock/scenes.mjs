@@ -272,6 +272,14 @@ export const scenes = {
     await page.goto(`${page.host}/new`);
     await page.locator('.chip').first().waitFor();
   },
+  'new-model': async (page) => {
+    await page.goto(`${page.host}/new`);
+    await page.getByRole('radio', { name: /Claude/ }).click();
+    await page.getByRole('button', { name: /^(Model: Agent|Options)/ }).filter({ visible: true }).first().click();
+    const sheet = page.getByRole('dialog');
+    if (await page.getByRole('listbox').or(sheet).first().waitFor().then(() => sheet.isVisible())) await sheet.getByRole('button', { name: /^Model/ }).click();
+    await page.getByRole('option').first().waitFor();
+  },
   folders: async (page) => {
     await page.goto(`${page.host}/new`);
     await page.locator('.chip').first().waitFor();

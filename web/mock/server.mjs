@@ -527,9 +527,15 @@ const routes = [
     return [200, { path, parent: path === '/' ? '' : path.replace(/\/[^/]+$/, '') || '/', folders: names.map((name) => ({ name, path: `${path}/${name}` })), recent: ['courier', 'infra', 'app-ios', 'billing'].map((n) => `${HOME}/src/${n}`) }];
   }],
   ['POST', /^\/api\/v1\/folders$/, (m, q, body) => [201, { path: body.path }]],
+  ['GET', /^\/api\/v1\/agents\/([^/]+)\/options$/, (m) => {
+    const { modes, models, config } = [...sessions.values()].findLast((each) => each.agent === m[1] && each.offered?.models)?.offered ?? {};
+    return [200, { modes, models, config }];
+  }],
   ['POST', /^\/api\/v1\/sessions$/, (m, q, body) => {
-    const id = session(body.agent, '', body.title ?? '', 0, { cwd: body.cwd });
+    const { agent, cwd, title = '', client_id: _, ...chosen } = body;
+    const id = session(agent, '', title, 0, { cwd });
     emit(id, 'session.created', row({ ...sessions.get(id), seq: 1, activity: log.length + 1, last_event: log.length + 1 }));
+    if (Object.keys(chosen).length > 0) emit(id, 'agent.options', { chosen });
     return [201, row(sessions.get(id))];
   }],
   ['GET', /^\/api\/v1\/sessions\/([^/]+)$/, (m) => (sessions.has(m[1]) ? [200, { ...row(sessions.get(m[1])), options: sessions.get(m[1]).offered }] : problem(404, 'session_not_found', 'There is no such session', 'It may have been deleted.'))],

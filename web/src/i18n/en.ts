@@ -770,6 +770,10 @@ export const en = {
     options: 'Options',
     /** What is chosen of what. */
     option: (name: string, chosen: string) => `${name}: ${chosen}`,
+    /** Of a model, a mode or another option: what it begins with by itself. */
+    standard: "Agent's default",
+    on: 'on',
+    off: 'off',
     optionsNow: (mode: string) => `Options, now ${mode}`,
     optionFailed: 'The option is as it was',
     find: (what: string) => `Find: ${what}`,

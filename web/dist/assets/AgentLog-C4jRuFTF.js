@@ -1,1 +1,0 @@
-export{t as default}from"./AgentLog-pg7D2nkC.js";

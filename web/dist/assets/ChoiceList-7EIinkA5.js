@@ -1,1 +1,0 @@
-export{t as default}from"./ChoiceList-WVw45xD4.js";

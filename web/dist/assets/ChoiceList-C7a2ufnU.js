@@ -1,0 +1,1 @@
+export{t as default}from"./ChoiceList-SJX6vF8P.js";

@@ -1,0 +1,1 @@
+export{t as default}from"./SessionActions-6mzMSPqq.js";

@@ -1,1 +1,0 @@
-export{t as default}from"./SessionActions-2BTO17w0.js";

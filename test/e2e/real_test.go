@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -158,6 +159,35 @@ func testReal(t *testing.T, id string, prepare func(testing.TB, *mockmodel.Serve
 		if after := len(items); after != before+2 {
 			t.Errorf("%d items, want %d: was the replay stored again?", after, before+2)
 		}
+	})
+
+	t.Run("a mode that was chosen before", func(t *testing.T) {
+		w.t = t
+		mode := map[string]string{"opencode": "plan", "hermes": "accept_edits"}[id] // an option of the one, a mode of the other
+		var offers, set struct{ Options, Modes, Config json.RawMessage }
+		w.must("GET", "/api/v1/agents/"+id+"/options", nil, &offers)
+		if !strings.Contains(string(offers.Modes)+string(offers.Config), `"`+mode+`"`) {
+			t.Fatalf("it offers %s %s", offers.Modes, offers.Config)
+		}
+		var c sessionRow
+		w.must("POST", "/api/v1/sessions", map[string]any{"agent": id, "cwd": w.work, "mode": mode, "model": "none"}, &c)
+		if reason := w.ended(c.ID, w.send(c.ID, "say so").Run); reason != "end_turn" {
+			t.Fatalf("ended by %q", reason)
+		}
+		w.must("GET", "/api/v1/sessions/"+c.ID, nil, &set)
+		if o := string(set.Options); !strings.Contains(o, `"currentModeId":"`+mode+`"`) && !strings.Contains(o, `"currentValue":"`+mode+`"`) {
+			t.Errorf("its options are %s", o)
+		}
+		refused := 0
+		for _, it := range w.items(c.ID) {
+			if strings.HasPrefix(it.Body.Code, "option_") {
+				refused++
+			}
+		}
+		if refused != 1 {
+			t.Errorf("%d notices, want one of the model", refused)
+		}
+		w.whole(c.ID)
 	})
 	w.t = t
 	w.whole(s.ID)

@@ -51,6 +51,7 @@ func (w *world) steeredAt(place, script string) (s sessionRow, a, b accepted) {
 		places = []string{place}
 	}
 	w.start(places...)
+	armed := w.host
 	s = w.newSession()
 	a = w.send(s.ID, script)
 	w.until("the run", 10*time.Second, func() bool { return w.said(s.ID, a.Run) == "one" })
@@ -58,7 +59,7 @@ func (w *world) steeredAt(place, script string) (s sessionRow, a, b accepted) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if place != "" {
+	if place != "" && w.host == armed { // it died after it had answered
 		w.awaitExit()
 		w.start()
 	}

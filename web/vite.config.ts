@@ -38,7 +38,18 @@ export default defineConfig({
     rollupOptions: {
       input: { index: 'index.html', sw: 'src/sw/sw.ts' },
       // A worker is known by its address, which its scope is taken from.
-      output: { entryFileNames: (chunk) => (chunk.name === 'sw' ? 'sw.js' : 'assets/[name]-[hash].js') },
+      output: {
+        entryFileNames: (chunk) => (chunk.name === 'sw' ? 'sw.js' : 'assets/[name]-[hash].js'),
+        chunkFileNames: (chunk) => `assets/${chunk.name.split('~')[0]}-[hash].js`,
+        // Every file that is asked for costs a slow phone as much time as kilobytes of it do: few of them, but none with
+        // what another page needs. main.ts waits for the words, whose files may need the frame: it stands by itself.
+        codeSplitting: {
+          groups: [
+            { name: 'frame', tags: ['$initial'], test: (id) => !/\/src\/sw\/|\/src\/main\.ts|index\.html/.test(id), priority: 2 },
+            { name: 'shared', minShareCount: 2, entriesAware: true, entriesAwareMergeThreshold: 24_000, priority: 1 },
+          ],
+        },
+      },
     },
     reportCompressedSize: true,
   },

@@ -34,7 +34,8 @@ atBothSizes([
           const first = all.filter((each) => !each.name.includes('/api/') && (each.startTime < at || each.initiatorType === 'css'));
           return { at: Math.round(at), bytes: first.reduce((sum, each) => sum + each.encodedBodySize, 0), names: first.map((each) => `${each.encodedBodySize} ${each.name.split('/').at(-1)}`) };
         });
-        console.log(`  ${what}: ${Math.round(load.bytes / 1000)} kB, shown after ${load.at} ms on a processor four times as slow`);
+        console.log(`  ${what}: ${Math.round(load.bytes / 1000)} kB in ${load.names.length} files, shown after ${load.at} ms on a processor four times as slow`);
+        assert.ok(load.names.length <= 20, `${what}: ${load.names.length} files\n${load.names.join('\n')}`);
         assert.ok(load.bytes > 100_000 && load.bytes < 200_000, `${what}: ${load.bytes} bytes\n${load.names.join('\n')}`);
       }
     },

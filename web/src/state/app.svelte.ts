@@ -28,6 +28,12 @@ export interface Toast {
   action?: { label: string; run: () => void };
 }
 
+interface ListPage {
+  sessions: SessionRow[];
+  next?: string | number;
+  cursor: string;
+}
+
 const LIST_PAGE = 100;
 /** How long a list that could not be read waits before it is read again, in milliseconds. */
 const LOAD_AGAIN = 3000;
@@ -158,6 +164,9 @@ export class App {
 
   /** Asks who this browser is and shows the page, or the login. */
   async enter(fresh: boolean): Promise<void> {
+    // Asked for at once with who this is: one way to the host and back less before a page is there.
+    const list = this.list();
+    list.catch(() => {}); // load() tells
     try {
       this.me = await get<Me>('/api/v1/me');
     } catch (error) {
@@ -178,7 +187,7 @@ export class App {
     this.presence.start();
     void worker();
     void this.push.look().catch(() => {});
-    await this.load();
+    await this.load(list);
     if (fresh && this.rows.length === 0 && this.route.page === 'home') this.go('/new', true);
   }
 
@@ -213,14 +222,16 @@ export class App {
     this.phase = 'out';
   }
 
+  private list(): Promise<ListPage> {
+    return get<ListPage>(`/api/v1/sessions?limit=${LIST_PAGE}`);
+  }
+
   /** Reads the list and what hangs on it, then follows the log from there. */
-  async load(): Promise<void> {
+  async load(list = this.list()): Promise<void> {
     clearTimeout(this.loadTimer);
     this.loadTimer = undefined;
     try {
-      const page = await get<{ sessions: SessionRow[]; next?: string | number; cursor: string }>(
-        `/api/v1/sessions?limit=${LIST_PAGE}`,
-      );
+      const page = await list;
       this.rows = sorted(page.sessions);
       this.shelf.began(page);
       this.rowsLoaded = true;

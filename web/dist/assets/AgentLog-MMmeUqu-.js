@@ -1,1 +1,0 @@
-export{t as default}from"./AgentLog-CpEyY33F.js";

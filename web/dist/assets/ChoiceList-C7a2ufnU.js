@@ -1,1 +1,0 @@
-export{t as default}from"./ChoiceList-SJX6vF8P.js";

@@ -1,1 +1,0 @@
-export{t as default}from"./SessionActions-6mzMSPqq.js";

@@ -1,1 +1,0 @@
-var e=typeof document>`u`?``:document.querySelector(`meta[name="holdfast-base"]`)?.content??``;function t(t){return e?t===e?`/`:t.startsWith(`${e}/`)?t.slice(e.length):t:t}export{t as n,e as t};

@@ -1,1 +1,0 @@
-import{_t as e,bt as t}from"./disclose-version-BWFVRZYi.js";var n=Symbol(`app`);function r(e){t(n,e)}function i(){return e(n)}export{i as n,r as t};

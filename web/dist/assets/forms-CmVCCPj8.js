@@ -1,1 +1,0 @@
-function e(e){let t=new Intl.PluralRules(e),n=new Intl.NumberFormat(e),r=(e,n)=>n[t.select(e)]??n.other;return{form:r,times:(e,t)=>`${n.format(e)} ${r(e,t)}`}}export{e as t};

@@ -1,1 +1,0 @@
-import{r as e}from"./disclose-version-BWFVRZYi.js";function t(t,n=navigator.platform){return/^(Mac|iP(hone|ad|od))/.test(n)?t:t.replace(`⌘`,`${e.frame.ctrl} `)}export{t};

@@ -1,1 +1,0 @@
-import{t as e}from"./index-client-D-n16Qv1.js";var t=new e(`(max-width: 767px)`),n=new e(`(max-width: 1023px)`);export{t as n,n as t};

@@ -1,1 +1,0 @@
-function e(e){let t=document.activeElement;return e.showModal(),()=>{e.close(),document.activeElement===document.body&&t instanceof HTMLElement&&t.isConnected&&t.focus({preventScroll:!0})}}export{e as t};

@@ -1,1 +1,0 @@
-function e(e,t,n=document){let r,i=!1,a=!1,o=()=>n.visibilityState===`visible`,s=async()=>{if(clearTimeout(r),!(i||a||!o())){i=!0;try{await e()}finally{i=!1,!a&&o()&&(r=setTimeout(s,t))}}},c=()=>{o()?s():clearTimeout(r)};return n.addEventListener(`visibilitychange`,c),s(),()=>{a=!0,clearTimeout(r),n.removeEventListener(`visibilitychange`,c)}}export{e as t};

@@ -375,7 +375,7 @@ func (s *Server) admit(all gates, next http.Handler) http.Handler {
 			limit = s.cfg.Limits.Attachment + 64<<10
 		case r.URL.Path == importPath:
 			limit = s.cfg.Limits.Import
-		case strings.HasSuffix(r.URL.Path, "/messages"), r.Method == http.MethodPatch && strings.Contains(r.URL.Path, "/queue/"):
+		case strings.HasSuffix(r.URL.Path, "/messages"), strings.HasSuffix(r.URL.Path, "/steer"), r.Method == http.MethodPatch && strings.Contains(r.URL.Path, "/queue/"):
 			// A character of text may take six in JSON.
 			limit = 6*int64(s.cfg.Limits.Text) + 64<<10
 		}

@@ -84,6 +84,8 @@ func TestScenarios(t *testing.T) {
 		{name: "cancel", method: "POST", path: "/api/v1/sessions/s1/cancel", body: `{"run":"r1"}`, status: 202, want: []string{`"run":"r1"`}},
 		{name: "cancel what has ended", method: "POST", path: "/api/v1/sessions/s1/cancel", body: `{"run":"r0"}`, status: 409, want: []string{"run_not_current"}},
 		{name: "steer", method: "POST", path: "/api/v1/sessions/s1/steer", body: `{"client_id":"c","run":"r1","queued":"r2"}`, status: 202, want: []string{`{"item":"i","run":"r2","seq":7,"state":"sent"}`}},
+		{name: "steer, with as much as a message has", method: "POST", path: "/api/v1/sessions/s1/steer", body: `{"client_id":"c","run":"r1","text":"` + strings.Repeat("\\n", 100_000) + `"}`, status: 202},
+		{name: "steer, too long", method: "POST", path: "/api/v1/sessions/s1/steer", body: `{"client_id":"c","run":"r1","text":"` + strings.Repeat("x", 200_000) + `"}`, status: 413, want: []string{"body_too_large", "100000"}},
 		{name: "steer what has ended", method: "POST", path: "/api/v1/sessions/s1/steer", body: `{"client_id":"c","run":"r0","text":"a"}`, status: 409, want: []string{`"code":"run_not_current"`}},
 		{name: "steer without a run", method: "POST", path: "/api/v1/sessions/s1/steer", body: `{"client_id":"c","text":"a"}`, status: 422, want: []string{"run"}},
 		{name: "queue", method: "POST", path: "/api/v1/sessions/s1/queue", body: `{"paused":false}`, status: 200, want: []string{`"paused":false`}},

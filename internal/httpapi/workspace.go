@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
-	"os"
 	"path"
-	"syscall"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -61,10 +59,6 @@ func (s *Server) workspaceRoutes(api huma.API) {
 		dir, err := s.folderPath(in.Path)
 		if err != nil {
 			return nil, err
-		}
-		// What cannot be opened as a folder for another reason says so itself.
-		if info, err := os.Stat(dir); err == nil && !info.IsDir() {
-			return nil, folderProblem(dir, syscall.ENOTDIR)
 		}
 		return findFiles(ctx, dir, in.FileQuery)
 	})

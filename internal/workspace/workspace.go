@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -98,10 +99,15 @@ func skipped(name string) bool {
 
 // Find returns up to limit files and folders within dir whose path has the
 // letters of query in order, best first. more tells that the folder was too
-// large to be looked through whole. Links are not followed.
+// large to be looked through whole. Links are not followed. The error of what is
+// no folder is syscall.ENOTDIR.
 func Find(ctx context.Context, dir, query string, limit int) (files []Found, more bool, err error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
+		// os.OpenRoot says of a file that it is none with a text alone.
+		if info, statErr := os.Stat(dir); statErr == nil && !info.IsDir() {
+			err = &os.PathError{Op: "find", Path: dir, Err: syscall.ENOTDIR}
+		}
 		return nil, false, err
 	}
 	defer root.Close()

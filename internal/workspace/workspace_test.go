@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -73,6 +74,12 @@ func TestFind(t *testing.T) {
 	top, _, err := Find(t.Context(), dir, "", 50)
 	if err != nil || len(top) == 0 || top[0].Path != "sub" {
 		t.Errorf("at the top: %v, %v", top, err)
+	}
+	if _, _, err := Find(t.Context(), filepath.Join(dir, "main.go"), "x", 5); !errors.Is(err, syscall.ENOTDIR) {
+		t.Errorf("in a file: %v", err)
+	}
+	if _, _, err := Find(t.Context(), filepath.Join(dir, "none"), "x", 5); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("in nothing: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

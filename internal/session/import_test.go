@@ -463,3 +463,25 @@ func TestSweepFiles(t *testing.T) {
 		}
 	}
 }
+
+// What may be chosen of an agent's options can be imported, and what is too long
+// for a file is not chosen.
+func TestWhatWasChosenFitsIntoAFile(t *testing.T) {
+	a, b := shop(t), shop(t)
+	id := mustSession(t, a)
+	long := func(n int) Choice { return Choice{Mode: strings.Repeat("m", n), Model: strings.Repeat("é", n/2)} }
+	var refused *Error
+	if _, err := a.Choose(t.Context(), id, long(502)); !errors.As(err, &refused) || refused.Code != CodeBadRequest {
+		t.Errorf("more than is kept: %v", err)
+	}
+	if _, err := a.Choose(t.Context(), id, Choice{Config: map[string]json.RawMessage{"x": json.RawMessage("null")}}); !errors.As(err, &refused) || refused.Code != CodeBadRequest {
+		t.Errorf("neither text nor switch: %v", err)
+	}
+	if _, err := a.Choose(t.Context(), id, long(500)); err != nil {
+		t.Fatal(err)
+	}
+	list, err := b.Import(t.Context(), strings.NewReader(exported(t, a, id)), "")
+	if err != nil || !strings.Contains(string(list[0].Session.Options), strings.Repeat("m", 500)) {
+		t.Errorf("%+v %v", list, err)
+	}
+}

@@ -46,6 +46,9 @@ func (m *Manager) Choose(_ context.Context, session string, c Choice) (json.RawM
 			}
 			chosen.Config[id] = v
 		}
+		if err := Choice(chosen).check(); err != nil {
+			return err
+		}
 		if _, err := tx.Append(session, s.Run, store.AgentOptions, store.OptionsBody{Chosen: &chosen}); err != nil {
 			return err
 		}
@@ -92,12 +95,10 @@ func optionsOf(s store.Session) (o options, err error) {
 	return o, nil
 }
 
-// check refuses values that no option can have.
+// check refuses values that no option can have, and what is too long to be kept.
 func (c Choice) check() error {
-	for id, raw := range c.Config {
-		if _, isText, isBool := valueOf(raw); !isText && !isBool {
-			return &Error{Code: CodeBadRequest, Message: fmt.Sprintf("The value of the option %q is neither a text nor true or false.", id)}
-		}
+	if err := store.Chosen(c).Check(); err != nil {
+		return &Error{Code: CodeBadRequest, Message: fmt.Sprintf("It cannot be chosen: %v.", err)}
 	}
 	return nil
 }

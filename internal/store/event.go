@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 )
 
@@ -311,4 +312,39 @@ type Chosen struct {
 	Mode   string                     `json:"mode,omitempty"`
 	Model  string                     `json:"model,omitempty"`
 	Config map[string]json.RawMessage `json:"config,omitempty"` // by the option's id: a string or a boolean
+}
+
+const (
+	choiceMax  = 500  // bytes of an id: a mode's, a model's, an option's
+	valueMax   = 4000 // bytes of an option's value, in JSON
+	optionsMax = 100
+)
+
+// Check tells what of a choice cannot be kept: what is too long, too much, or
+// neither a text nor true or false.
+func (c Chosen) Check() error {
+	if len(c.Mode) > choiceMax {
+		return fmt.Errorf("the mode's id has more than %d bytes", choiceMax)
+	}
+	if len(c.Model) > choiceMax {
+		return fmt.Errorf("the model's id has more than %d bytes", choiceMax)
+	}
+	if len(c.Config) > optionsMax {
+		return fmt.Errorf("more than %d options were chosen", optionsMax)
+	}
+	for id, value := range c.Config {
+		if len(id) > choiceMax || len(value) > valueMax {
+			return fmt.Errorf("an option's id has more than %d bytes, or its value more than %d", choiceMax, valueMax)
+		}
+		var chosen any
+		if err := json.Unmarshal(value, &chosen); err != nil {
+			return fmt.Errorf("the value of the option %.100q cannot be read: %w", id, err)
+		}
+		switch chosen.(type) {
+		case string, bool:
+		default:
+			return fmt.Errorf("the value of the option %.100q is neither a text nor true or false", id)
+		}
+	}
+	return nil
 }

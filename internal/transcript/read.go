@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
@@ -163,8 +162,11 @@ func (f *reader) session(s *Session) error {
 		return f.wrong("the session's project has no folder, or one of its names is too long")
 	case s.ForkedFrom != nil && (s.ForkedFrom.Session == "" || len(s.ForkedFrom.Session) > 200 || len(s.ForkedFrom.Item) > 200):
 		return f.wrong("the session has a beginning from another one that has no id")
-	case !plainOptions(s.Options):
-		return f.wrong("the options that were chosen are not texts and switches")
+	}
+	if s.Options != nil {
+		if err := s.Options.Check(); err != nil {
+			return f.wrong("what was chosen of the agent's options: %v", err)
+		}
 	}
 	f.sessions++
 	f.open, f.items, f.last, f.messages = true, 0, "", nil
@@ -267,19 +269,6 @@ func (f *reader) rewound(r *Rewound) error {
 		return nil
 	}
 	return f.v.Rewound(*r)
-}
-
-// plainOptions tells whether what was chosen is as a person chooses it.
-func plainOptions(c *store.Chosen) bool {
-	if c == nil {
-		return true
-	}
-	ok := len(c.Config) <= 100 && len(c.Mode) <= 200 && len(c.Model) <= 200
-	for id, value := range c.Config {
-		text := string(value)
-		ok = ok && len(id) <= 200 && len(value) <= 1000 && (strings.HasPrefix(text, `"`) || text == "true" || text == "false")
-	}
-	return ok
 }
 
 func (f *reader) end(e *End) error {

@@ -107,7 +107,9 @@ func (m *Manager) Fork(ctx context.Context, session string, f Fork) (made store.
 		}
 		order.last, through = it.ID, it.Seq
 		delete(order.skip, it.ID)
-		if at := first[it.Run]; it.Kind == store.ItemUser && at > it.Seq {
+		if at, into := it.Said(); into {
+			through = at
+		} else if at := first[it.Run]; it.Kind == store.ItemUser && at > it.Seq {
 			through = at - 1
 		}
 	}

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -47,6 +48,53 @@ func TestCopyInReadingOrder(t *testing.T) {
 			if strings.Join(got, " ") != c.want {
 				t.Errorf("to %q in parts of %d: %v, want %s", c.last, size, got, c.want)
 			}
+		}
+	}
+}
+
+// A copy has what waited and was said into a run where it was said.
+func TestForkOfWhatWasSaidIntoARun(t *testing.T) {
+	m := shop(t)
+	id := mustSession(t, m)
+	err := m.Store.Update(store.Durable, func(tx *store.Tx) error {
+		add := func(run string, kind store.Kind, body any) {
+			if _, err := tx.Append(id, run, kind, body); err != nil {
+				t.Errorf("%s: %v", kind, err)
+			}
+		}
+		say := func(item string) {
+			add("r", store.TextDelta, store.DeltaBody{Item: item, Text: item})
+			add("r", store.ItemClosed, store.ClosedBody{Item: item})
+		}
+		add("r", store.MessageUser, store.MessageBody{Item: "asked", Text: "asked"})
+		add("own", store.MessageUser, store.MessageBody{Item: "waited", Text: "waited"})
+		say("before")
+		add("r", store.MessageSteered, store.SteeredBody{Item: "waited", State: store.SteerRead, Own: "own"})
+		say("behind")
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for item, want := range map[string]string{"": "asked before waited behind ", "waited": "asked before waited ", "before": "asked before "} {
+		made, _, err := m.Fork(t.Context(), id, Fork{Item: item})
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, err := m.Store.Items(t.Context(), made.ID, 0, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, it := range page.Items {
+			var b store.MessageBody
+			if err := json.Unmarshal(it.Body, &b); err != nil {
+				t.Fatal(err)
+			}
+			got += b.Text + " "
+		}
+		if got != want {
+			t.Errorf("to %q: %s, want %s", item, got, want)
 		}
 	}
 }

@@ -3,7 +3,6 @@ package store
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -284,11 +283,8 @@ func (q *reading) said(session string, first, before int64) ([]Asked, error) {
 		if a.Item, err = scanItem(row); err != nil {
 			return a, err
 		}
-		var b MessageBody
-		if err = json.Unmarshal(a.Item.Body, &b); err == nil && b.Steer != nil {
-			a.Before = b.Steer.Seq
-		}
-		return a, err
+		a.Before, _ = a.Item.Said()
+		return a, nil
 	}, saidQuery, session, first, before)
 }
 

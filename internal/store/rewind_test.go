@@ -15,8 +15,9 @@ type talk struct {
 	s       *Store
 	id      string
 	n       *int
-	current string   // the run under way
-	queue   []string // the runs that wait
+	current string          // the run under way
+	queue   []string        // the runs that wait
+	said    map[string]bool // messages that were said into another's run
 }
 
 func (k *talk) tx(do func(tx *Tx) error) {
@@ -46,6 +47,23 @@ func (k *talk) send() {
 	}
 }
 
+// steer says a message into the run under way: the one that waits at a place, or
+// a new one.
+func (k *talk) steer(at int) {
+	if at == len(k.queue) {
+		k.send()
+	}
+	run := k.queue[at]
+	k.queue = slices.Delete(k.queue, at, at+1)
+	k.said["u"+run] = true
+	k.tx(func(tx *Tx) error {
+		if _, err := tx.Append(k.id, k.current, MessageSteered, SteeredBody{Item: "u" + run, State: SteerRead, Own: run}); err != nil {
+			return err
+		}
+		return tx.PutRun(Run{ID: run, Session: k.id, Item: "u" + run, State: RunStateEnded, Steer: SteerRead, EndedAt: tx.Now()})
+	})
+}
+
 func (k *talk) say() {
 	*k.n++
 	item := fmt.Sprintf("a%d", *k.n)
@@ -72,7 +90,8 @@ func (k *talk) end() {
 }
 
 // shown is what the transcript has, and where the run of each item is read: at
-// its first answer, or where its message was sent.
+// its first answer, or where its message was sent. What was said into a run is
+// of that.
 func (k *talk) shown() (ids []string, place map[string]int64) {
 	p, err := k.s.Items(k.t.Context(), k.id, 0, 500)
 	if err != nil {
@@ -90,8 +109,12 @@ func (k *talk) shown() (ids []string, place map[string]int64) {
 	for _, it := range p.Items {
 		ids = append(ids, it.ID)
 		place[it.ID] = it.Seq
+	}
+	for _, it := range p.Items {
 		if at, ok := first[it.Run]; ok {
 			place[it.ID] = at
+		} else if it.ID != "u"+it.Run {
+			place[it.ID] = place["u"+it.Run]
 		}
 	}
 	return ids, place
@@ -103,16 +126,18 @@ func TestRewindTakesWhatIsReadAfter(t *testing.T) {
 	s := newStore(t)
 	n := 0 // ids are of the whole store
 	rapid.Check(t, func(rt *rapid.T) {
-		k := &talk{t: rt, s: s, id: newSession(t, s), n: &n}
+		k := &talk{t: rt, s: s, id: newSession(t, s), n: &n, said: map[string]bool{}}
 		for range rapid.IntRange(1, 2).Draw(rt, "rewinds") {
 			for range rapid.IntRange(2, 14).Draw(rt, "steps") {
-				switch step := rapid.SampledFrom([]string{"send", "say", "say", "end", "reorder", "remove"}).Draw(rt, "step"); {
+				switch step := rapid.SampledFrom([]string{"send", "say", "say", "end", "reorder", "remove", "steer"}).Draw(rt, "step"); {
 				case step == "send", k.current == "":
 					k.send()
 				case step == "say":
 					k.say()
 				case step == "end":
 					k.end()
+				case step == "steer":
+					k.steer(rapid.IntRange(0, len(k.queue)).Draw(rt, "which"))
 				case step == "reorder":
 					k.queue = rapid.Permutation(k.queue).Draw(rt, "order")
 				case step == "remove" && len(k.queue) > 0:
@@ -129,7 +154,7 @@ func TestRewindTakesWhatIsReadAfter(t *testing.T) {
 			ids, place := k.shown()
 			var messages []string
 			for _, id := range ids {
-				if id[0] == 'u' {
+				if id[0] == 'u' && !k.said[id] {
 					messages = append(messages, id)
 				}
 			}

@@ -103,12 +103,15 @@ func (e *Exporter) Write(ctx context.Context, w io.Writer, s store.Session) erro
 	if err := out.begin(s); err != nil {
 		return err
 	}
-	var order Order // with nothing in First it is the log's, as in lines
+	// With nothing in First it is the log's, as in lines, but for what was said
+	// into a run: there the event that tells where is none of the lines.
+	var order Order
 	if e.Format != Lines {
 		if order.First, _, err = e.Source.Answers(ctx, s.ID); err != nil {
 			return err
 		}
 	}
+	var runs map[string]store.Run
 	for after := int64(0); ; {
 		items, list, err := e.Source.TranscriptAfter(ctx, s.ID, after, e.Format == Lines)
 		if err != nil {
@@ -117,7 +120,11 @@ func (e *Exporter) Write(ctx context.Context, w io.Writer, s store.Session) erro
 		if len(items) == 0 {
 			break
 		}
-		runs := make(map[string]store.Run, len(list))
+		before := runs
+		runs = make(map[string]store.Run, len(list))
+		for _, it := range order.Held() {
+			runs[it.Run] = before[it.Run]
+		}
 		for _, r := range list {
 			runs[r.ID] = r
 		}
@@ -134,8 +141,8 @@ func (e *Exporter) Write(ctx context.Context, w io.Writer, s store.Session) erro
 		}
 		after = items[len(items)-1].Seq
 	}
-	for _, it := range order.Until(math.MaxInt64) { // whose answers were taken back meanwhile
-		if err := out.item(ctx, it, store.Run{}); err != nil {
+	for _, it := range order.Until(math.MaxInt64) { // nothing came after them, or it was taken back meanwhile
+		if err := out.item(ctx, it, runs[it.Run]); err != nil {
 			return fmt.Errorf("write item %s: %w", it.ID, err)
 		}
 	}

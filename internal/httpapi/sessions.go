@@ -166,6 +166,8 @@ type printedOutput struct {
 type itemsInput struct {
 	ID     string `path:"id" maxLength:"100"`
 	Before int64  `query:"before" minimum:"0" doc:"Only items whose seq is less; 0 begins at the newest"`
+	After  int64  `query:"after" minimum:"0" doc:"Only items whose seq is greater, the oldest first"`
+	Around string `query:"around" maxLength:"100" doc:"An item: it, and as many before as after it"`
 	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50"`
 }
 
@@ -175,9 +177,10 @@ type itemsOutput struct {
 		Cursor string       `json:"cursor" doc:"The stream from here misses nothing"`
 		Seq    int64        `json:"seq" doc:"The session's seq at the cursor"`
 		More   bool         `json:"more" doc:"There may be older items"`
-		Runs   []RunView    `json:"runs" nullable:"false" doc:"The runs that the items belong to; on the newest page also those that have not ended"`
+		Newer  bool         `json:"newer" doc:"There may be newer items"`
+		Runs   []RunView    `json:"runs" nullable:"false" doc:"The runs that the items belong to; on the page with the newest item, and on one around an item, also those that have not ended"`
 
-		Messages []Asked `json:"messages" nullable:"false" doc:"Those of the runs that stand before the first item: sent while another run was on, or with an answer longer than a page, or said into one of them after having waited"`
+		Messages []Asked `json:"messages" nullable:"false" doc:"Those of the runs that are not among the items: sent while another run was on, or with an answer longer than a page, or waiting, or said into one of them after having waited"`
 	}
 }
 
@@ -308,7 +311,9 @@ func (s *Server) sessionRoutes(api huma.API) {
 		p, err := s.cfg.Sessions.Printed(ctx, in.ID)
 		return &printedOutput{Body: p}, err
 	})
-	register(s, api, operation("list-items", http.MethodGet, "/api/v1/sessions/{id}/items", "sessions", "A page of the transcript"), s.listItems)
+	items := operation("list-items", http.MethodGet, "/api/v1/sessions/{id}/items", "sessions", "A page of the transcript")
+	items.Description = "The newest one, or by one of before, after and around another. 404 where the session has no item of that id to be around, or it was taken back."
+	register(s, api, items, s.listItems)
 	register(s, api, operation("list-events", http.MethodGet, "/api/v1/sessions/{id}/events", "sessions", "The session's part of the log"), s.listEvents)
 }
 
@@ -427,19 +432,45 @@ func (s *Server) sendMessage(ctx context.Context, in *messageInput) (*messageOut
 }
 
 func (s *Server) listItems(ctx context.Context, in *itemsInput) (*itemsOutput, error) {
-	page, err := s.cfg.Store.Items(ctx, in.ID, in.Before, in.Limit)
+	page, err := s.itemsPage(ctx, in)
 	if err != nil {
-		return nil, missing(err, in.ID)
+		return nil, err
 	}
 	out := &itemsOutput{}
 	out.Body.Items = orEmpty(page.Items)
 	out.Body.Cursor, out.Body.Seq, out.Body.More = page.Cursor, page.Seq, page.More
+	out.Body.Newer = page.Newer
 	out.Body.Runs = runViews(page.Runs)
 	out.Body.Messages = make([]Asked, 0, len(page.Messages))
 	for _, m := range page.Messages {
 		out.Body.Messages = append(out.Body.Messages, Asked(m))
 	}
 	return out, nil
+}
+
+// itemsPage reads the page that is asked for by at most one of before, after
+// and around.
+func (s *Server) itemsPage(ctx context.Context, in *itemsInput) (page store.ItemsPage, err error) {
+	switch {
+	case in.Before > 0 && in.After > 0, in.Around != "" && (in.Before > 0 || in.After > 0):
+		return page, newProblem(session.CodeBadRequest, "only one of before, after and around can be asked for")
+	case in.Around != "":
+		page, err = s.cfg.Store.ItemsAround(ctx, in.ID, in.Around, in.Limit)
+		if errors.Is(err, store.ErrNotFound) {
+			if _, err := s.session(ctx, in.ID); err != nil {
+				return page, err
+			}
+			return page, newProblem(session.CodeNotFound, fmt.Sprintf("the session has no item %.100q; it may have been taken back", in.Around))
+		}
+	case in.After > 0:
+		page, err = s.cfg.Store.ItemsFrom(ctx, in.ID, in.After, in.Limit)
+	default:
+		page, err = s.cfg.Store.Items(ctx, in.ID, in.Before, in.Limit)
+	}
+	if err != nil {
+		return page, missing(err, in.ID)
+	}
+	return page, nil
 }
 
 func (s *Server) listEvents(ctx context.Context, in *eventsInput) (*eventsOutput, error) {

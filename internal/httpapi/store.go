@@ -14,6 +14,8 @@ type Store interface {
 	Search(ctx context.Context, q store.Query) (store.HitsPage, error)
 	Session(ctx context.Context, id string) (store.Session, error)
 	Items(ctx context.Context, session string, before int64, limit int) (store.ItemsPage, error)
+	ItemsFrom(ctx context.Context, session string, after int64, limit int) (store.ItemsPage, error)
+	ItemsAround(ctx context.Context, session, item string, limit int) (store.ItemsPage, error)
 	Events(ctx context.Context, session string, after int64, limit int) (events []store.Event, last int64, err error)
 	Answers(ctx context.Context, session string) (first map[string]int64, last int64, err error)
 	TranscriptAfter(ctx context.Context, session string, after int64, all bool) ([]store.Item, []store.Run, error)

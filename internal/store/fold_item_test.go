@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -184,6 +185,24 @@ func TestPageHasWhatWasSaidIntoIt(t *testing.T) {
 	}
 	if at := older.Messages[0].Before; at <= older.Items[1].Seq || at >= older.Items[2].Seq {
 		t.Errorf("it was said at %d, the items are at %d to %d", at, older.Items[0].Seq, older.Items[3].Seq)
+	}
+	// Read forth it comes once, too, also where a page ends just before it was said.
+	var said []string
+	for after := older.Items[0].Seq - 2; ; {
+		p, err := s.ItemsFrom(t.Context(), session, after, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range p.Messages {
+			said = append(said, m.Item.ID+" "+p.Items[0].ID)
+		}
+		if !p.Newer {
+			break
+		}
+		after = p.Items[0].Seq
+	}
+	if !slices.Equal(said, []string{"waited n5"}) {
+		t.Errorf("forth it was said: %v", said)
 	}
 	if oldest, err := s.Items(t.Context(), session, older.Items[0].Seq, 9); err != nil || len(oldest.Messages) != 0 || oldest.Items[0].ID != "waited" {
 		t.Errorf("where it was sent: %+v, %v", oldest, err)

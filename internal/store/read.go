@@ -21,7 +21,7 @@ func (c stmtCache) get(text string) *sql.Stmt { return c[text] }
 // prepare fills the cache; nothing changes it afterwards.
 func (c stmtCache) prepare(ctx context.Context, db *sql.DB) error {
 	for _, text := range []string{
-		lastQuery, seqQuery, sessionsFirst, sessionsNext, itemsQuery, runsOfQuery, entriesQuery, eventsQuery,
+		lastQuery, seqQuery, sessionsFirst, sessionsNext, itemsQuery, newerItemsQuery, runsOfQuery, entriesQuery, eventsQuery,
 		credentialQuery, liveEpochQuery, currentRunQuery, linesQuery, hitQuery, pendingRunsQuery, shownItemQuery, answerQuery, saidQuery,
 	} {
 		stmt, err := db.PrepareContext(ctx, text)

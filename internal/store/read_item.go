@@ -16,12 +16,13 @@ type ItemsPage struct {
 	Items  []Item
 	Cursor string
 	Seq    int64 // the session's last seq at the cursor
-	More   bool  // there are earlier items
-	Runs   []Run // those that the items belong to, without their texts; on the newest page also those that have not ended
+	More   bool  // there may be earlier items
+	Newer  bool  // there may be later items
+	Runs   []Run // those that the items belong to, without their texts; but on older pages also those that have not ended
 
-	// Messages are those of Runs that stand before the page's first item: sent
-	// while another run was on, or with an answer longer than a page; and those
-	// that had waited from before it and were said into one of Runs.
+	// Messages are those of Runs that are not among Items: sent while another
+	// run was on, or with an answer longer than a page, or waiting; and those
+	// that had waited from before the page and were said into one of Runs.
 	Messages []Asked
 }
 
@@ -31,45 +32,114 @@ type Asked struct {
 	Before int64 // seq of the first item that its run made, 0: none yet; or of the event by which it was said into one
 }
 
-const itemsQuery = "SELECT " + itemColumns + " FROM items WHERE session = ? AND seq < ? AND rewound = 0 ORDER BY seq DESC LIMIT ?"
+const (
+	itemsQuery      = "SELECT " + itemColumns + " FROM items WHERE session = ? AND seq < ? AND rewound = 0 ORDER BY seq DESC LIMIT ?"
+	newerItemsQuery = "SELECT " + itemColumns + " FROM items WHERE session = ? AND seq > ? AND rewound = 0 ORDER BY seq LIMIT ?"
+)
+
+// endless is a seq behind every one.
+const endless = 1<<63 - 1
 
 // Items returns the items made before seq before (0: the newest ones). Open
 // items are folded up to exactly the page's cursor and seq.
 func (s *Store) Items(ctx context.Context, session string, before int64, limit int) (ItemsPage, error) {
 	limit = clamp(limit, 50, 500)
-	if before <= 0 {
-		before = 1<<63 - 1
+	return s.itemsPage(ctx, session, func(q *reading, last int64, p *ItemsPage) (err error) {
+		to := before
+		if to <= 0 {
+			to = endless
+		}
+		if p.Items, p.More, err = q.items(itemsQuery, session, to, limit, last); err != nil {
+			return err
+		}
+		p.Newer = to < endless
+		first := to
+		if len(p.Items) > 0 {
+			first = p.Items[0].Seq
+		}
+		return q.beside(session, p, first, to, !p.Newer)
+	})
+}
+
+// ItemsFrom returns the items made after seq after, the oldest ones, as Items
+// does.
+func (s *Store) ItemsFrom(ctx context.Context, session string, after int64, limit int) (ItemsPage, error) {
+	limit = clamp(limit, 50, 500)
+	return s.itemsPage(ctx, session, func(q *reading, last int64, p *ItemsPage) (err error) {
+		p.More = after > 0
+		if p.Items, p.Newer, err = q.items(newerItemsQuery, session, after, limit, last); err != nil {
+			return err
+		}
+		return q.beside(session, p, after+1, p.end(), !p.Newer)
+	})
+}
+
+// ItemsAround returns an item with as many before as after it, as Items does.
+// It is ErrNotFound, too, where the session has no such item, or it was taken
+// back.
+func (s *Store) ItemsAround(ctx context.Context, session, item string, limit int) (ItemsPage, error) {
+	limit = clamp(limit, 50, 500)
+	return s.itemsPage(ctx, session, func(q *reading, last int64, p *ItemsPage) error {
+		at, err := one1(queryRead(q, scanItem, shownItemQuery, item))
+		if err == nil && at.Session != session {
+			err = ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		if p.Items, p.More, err = q.items(itemsQuery, session, at.Seq+1, limit/2+1, last); err != nil {
+			return err
+		}
+		newer, more, err := q.items(newerItemsQuery, session, at.Seq, max(1, limit-limit/2-1), last)
+		if err != nil {
+			return err
+		}
+		p.Items, p.Newer = append(p.Items, newer...), more
+		return q.beside(session, p, p.Items[0].Seq, p.end(), true)
+	})
+}
+
+// end is the seq before which the page's items end.
+func (p *ItemsPage) end() int64 {
+	if !p.Newer || len(p.Items) == 0 {
+		return endless
 	}
-	var p ItemsPage
-	cursor, err := s.snapshot(ctx, func(q *reading, last int64) (err error) {
+	return p.Items[len(p.Items)-1].Seq + 1
+}
+
+// itemsPage makes a page of what read finds in a session.
+func (s *Store) itemsPage(ctx context.Context, session string, read func(q *reading, last int64, p *ItemsPage) error) (p ItemsPage, err error) {
+	p.Cursor, err = s.snapshot(ctx, func(q *reading, last int64) (err error) {
 		if p.Seq, err = q.seq(session); err != nil {
 			return err
 		}
-		if p.Items, p.More, err = q.items(session, before, limit, last); err != nil {
-			return err
-		}
-		var live []string
-		if before == 1<<63-1 {
-			live, err = queryRead(q, func(r scanner) (id string, err error) { return id, r.Scan(&id) }, pendingRunsQuery, session)
-			if err != nil {
-				return err
-			}
-		}
-		if p.Runs, err = q.runsOf(p.Items, live...); err != nil {
-			return err
-		}
-		if p.Messages, err = q.asked(p.Runs, p.Items); err != nil || len(p.Items) == 0 {
-			return err
-		}
-		said, err := q.said(session, p.Items[0].Seq, before)
-		p.Messages = append(p.Messages, said...)
-		return err
+		return read(q, last, &p)
 	})
 	if err != nil {
 		return ItemsPage{}, fmt.Errorf("read items of session %s: %w", session, err)
 	}
-	p.Cursor = cursor
 	return p, nil
+}
+
+// beside adds to a page of what was made from first on and before before what
+// belongs to its items, and where live is set the runs that have not ended.
+func (q *reading) beside(session string, p *ItemsPage, first, before int64, live bool) (err error) {
+	var ids []string
+	if live {
+		ids, err = queryRead(q, func(r scanner) (id string, err error) { return id, r.Scan(&id) }, pendingRunsQuery, session)
+		if err != nil {
+			return err
+		}
+	}
+	if p.Runs, err = q.runsOf(p.Items, ids...); err != nil {
+		return err
+	}
+	if p.Messages, err = q.asked(p.Runs, p.Items); err != nil || len(p.Items) == 0 {
+		return err
+	}
+	said, err := q.said(session, first, before)
+	p.Messages = append(p.Messages, said...)
+	return err
 }
 
 // ItemsAfter returns closed items made after seq after and up to seq through,
@@ -187,8 +257,9 @@ func (q *reading) itemsAfter(session string, after, through int64, which string)
 	return list, errors.Join(rows.Err(), rows.Close())
 }
 
-func (q *reading) items(session string, before int64, limit int, last int64) (list []Item, more bool, err error) {
-	rows, err := q.query(itemsQuery, session, before, limit+1)
+// items returns what query finds from a seq on, at most limit, ascending.
+func (q *reading) items(query, session string, from int64, limit int, last int64) (list []Item, more bool, err error) {
+	rows, err := q.query(query, session, from, limit+1)
 	if err != nil {
 		return nil, false, err
 	}
@@ -209,7 +280,9 @@ func (q *reading) items(session string, before int64, limit int, last int64) (li
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return nil, false, err
 	}
-	slices.Reverse(list)
+	if query == itemsQuery {
+		slices.Reverse(list)
+	}
 	for i := range list {
 		if list[i].Body, err = q.fold(list[i], last, nil); err != nil {
 			return nil, false, err

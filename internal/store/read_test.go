@@ -144,6 +144,68 @@ func TestItemsPages(t *testing.T) {
 	}
 }
 
+// Pages from an item on, in both directions, are the transcript: each item once,
+// and each page says whether there is more.
+func TestPagesAroundAnItem(t *testing.T) {
+	s := newStore(t)
+	session, other := newSession(t, s), newSession(t, s)
+	var want []string
+	for i := range 25 {
+		id := session + number(i)
+		appendTo(t, s, session, TextDelta, DeltaBody{Item: id, Text: "a"})
+		appendTo(t, s, session, TextDelta, DeltaBody{Item: id, Text: "b"})
+		want = append(want, id)
+	}
+	appendTo(t, s, other, TextDelta, DeltaBody{Item: "elsewhere", Text: "a"})
+	ids := func(p ItemsPage, err error) (list []string) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, it := range p.Items {
+			list = append(list, it.ID)
+			if textOf(t, it) != "ab" {
+				t.Errorf("item %s: %s", it.ID, it.Body)
+			}
+		}
+		return list
+	}
+	for _, c := range []struct{ at, limit, from, to int }{{12, 6, 9, 14}, {12, 5, 10, 14}, {12, 1, 12, 13}, {0, 6, 0, 2}, {24, 6, 21, 24}, {23, 6, 20, 24}, {12, 100, 0, 24}} {
+		p, err := s.ItemsAround(t.Context(), session, want[c.at], c.limit)
+		if got := ids(p, err); !slices.Equal(got, want[c.from:c.to+1]) || p.More != (c.from > 0) || p.Newer != (c.to < 24) {
+			t.Errorf("%d around %d: %v, more %v, newer %v", c.limit, c.at, got, p.More, p.Newer)
+		}
+	}
+	p, err := s.ItemsAround(t.Context(), session, want[12], 6)
+	got := ids(p, err)
+	for before, more := p.Items[0].Seq, true; more; {
+		p, err := s.Items(t.Context(), session, before, 4)
+		got = append(ids(p, err), got...)
+		if !p.Newer {
+			t.Errorf("before %d nothing is newer", before)
+		}
+		before, more = p.Items[0].Seq, p.More
+	}
+	for after, newer := p.Items[len(p.Items)-1].Seq, true; newer; {
+		p, err := s.ItemsFrom(t.Context(), session, after, 4)
+		got = append(got, ids(p, err)...)
+		if id, ok := s.ParseCursor(p.Cursor); !ok || id != s.Last() || !p.More {
+			t.Errorf("after %d: cursor %s, more %v", after, p.Cursor, p.More)
+		}
+		after, newer = p.Items[len(p.Items)-1].Seq, p.Newer
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	for name, at := range map[string][2]string{"another session's": {session, "elsewhere"}, "no item": {session, "nothing"}, "no session": {"nobody", want[0]}} {
+		if _, err := s.ItemsAround(t.Context(), at[0], at[1], 10); !errors.Is(err, ErrNotFound) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := s.ItemsFrom(t.Context(), "nobody", 1, 10); !errors.Is(err, ErrNotFound) {
+		t.Errorf("after, in no session: %v", err)
+	}
+}
+
 // Snapshots taken while a session streams: each item's text is exactly that of
 // the events up to the snapshot's seq.
 func TestSnapshotAgreesWithItsCursor(t *testing.T) {
@@ -348,6 +410,34 @@ func TestMessagesBesideAPage(t *testing.T) {
 			if !slices.ContainsFunc(p.Runs, func(r Run) bool { return r.Item == a.Item.ID }) {
 				t.Errorf("%s has no run", a.Item.ID)
 			}
+		}
+	}
+	// Around an item, what waits and what is under way is told, too; so it is where the newest is.
+	for _, c := range []struct {
+		name string
+		read func() (ItemsPage, error)
+		runs string
+		want map[string]int64
+	}{
+		{"around the first", func() (ItemsPage, error) { return s.ItemsAround(t.Context(), id, "u1", 3) }, "r1 r2 r3", map[string]int64{"u2": seq["a2"], "u3": 0}},
+		{"the next", func() (ItemsPage, error) { return s.ItemsFrom(t.Context(), id, seq["u2"], 2) }, "r1 r3", map[string]int64{"u1": seq["a1"]}},
+		{"the last", func() (ItemsPage, error) { return s.ItemsFrom(t.Context(), id, seq["a1b"], 9) }, "r2 r3", map[string]int64{"u2": seq["a2"], "u3": 0}},
+	} {
+		p, err := c.read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var runs []string
+		for _, r := range p.Runs {
+			runs = append(runs, r.ID)
+		}
+		slices.Sort(runs)
+		got := map[string]int64{}
+		for _, a := range p.Messages {
+			got[a.Item.ID] = a.Before
+		}
+		if strings.Join(runs, " ") != c.runs || !maps.Equal(got, c.want) {
+			t.Errorf("%s: runs %v, messages %v, want %s and %v", c.name, runs, got, c.runs, c.want)
 		}
 	}
 }

@@ -5,6 +5,7 @@
 
 import { cpus, loadavg } from 'node:os';
 import { performance } from 'node:perf_hooks';
+import { imported } from './long.mjs';
 import { desktop, launch, Person, phone } from './page.mjs';
 import { World } from './world.mjs';
 
@@ -13,28 +14,6 @@ const OPENS = 12;
 /** So many pixels a frame are scrolled, 6,000 a second, for so many frames each way. */
 const STEP = 100;
 const FRAMES = 500;
-
-/** A session as people have them, in lines to import: a question, a thought, two commands, an answer with a list and code. */
-function lines(count) {
-  const at = (n) => new Date(Date.parse('2026-11-01T08:00:00Z') + n * 2000).toISOString();
-  const out = [{ session: { holdfast: 1, id: 'sbench', title: 'A very long session', title_set: true, agent: 'script', cwd: '/tmp', created_at: at(0) } }];
-  const command = (n, name, output) => ({ tool_call_id: `c${n}`, title: name, kind: 'execute', status: 'completed', raw_input: { command: name }, content: [{ type: 'content', content: { type: 'text', text: output } }], ended_at: at(n + 1) });
-  const bodies = [
-    (n) => ['user', { text: `Question ${n}: why does the retry of step ${n} come back in the same second for every client, and what would it take to spread them?` }],
-    (n) => ['thought', { text: `The waits double, and nothing spreads them. ${'I look at how they are made. '.repeat(n % 7)}`, ended_at: at(n + 1) }],
-    (n) => ['tool', command(n, `grep -rn Backoff internal/step${n}`, 'internal/replay/backoff.go:12: d := base << n\n'.repeat(1 + (n % 12)))],
-    (n) => ['tool', command(n, `go test -race ./internal/step${n}/...`, 'ok  \texample.org/replay\t1.204s\n'.repeat(1 + (n % 5)))],
-    (n) => ['assistant', { text: `Answer ${n}. Every client computes **the same wait**.\n\n- half of it is random now;\n- the limit of \`30 s\` holds as before.\n\n${'What changes for a caller is little: the wait lies between half and the whole of the old one. '.repeat(1 + (n % 6))}\n\n\`\`\`go\nfunc Backoff(n int) time.Duration {\n\treturn d/2 + rand.N(d/2)\n}\n\`\`\`` }],
-  ];
-  for (let n = 0; n < count; n++) {
-    const run = `r${Math.floor(n / bodies.length)}`;
-    const [kind, body] = bodies[n % bodies.length](n);
-    if (kind === 'user') out.push({ run: { id: run, item: `i${n}`, reason: 'end_turn', queued_at: at(n), started_at: at(n), ended_at: at(n + 4) } });
-    out.push({ item: { id: `i${n}`, run, kind, at: at(n), body } });
-  }
-  out.push({ end: { items: count } });
-  return out.map((line) => JSON.stringify(line)).join('\n') + '\n';
-}
 
 const part = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];
 const figures = [];
@@ -64,6 +43,21 @@ const open = (page, path) =>
       const last = [...document.querySelectorAll('.entry')].at(-1)?.querySelector('.say pre');
       if (last && box.scrollHeight - box.scrollTop - box.clientHeight < 8) break;
     }
+    await frame();
+    return performance.now() - at;
+  }, path);
+
+/** From a link to an item, as a search has it, to the item, drawn as above. */
+const openAt = (page, path) =>
+  page.evaluate(async (to) => {
+    const frame = () => new Promise((done) => requestAnimationFrame(done));
+    const link = document.createElement('a');
+    link.href = to;
+    document.body.append(link);
+    const at = performance.now();
+    link.click();
+    do await frame();
+    while (!document.querySelector('.entry.lit'));
     await frame();
     return performance.now() - at;
   }, path);
@@ -101,13 +95,7 @@ const before = loadavg();
 try {
   await world.start();
   console.error(`importing ${ITEMS} items`);
-  const answer = await fetch(`${world.base}/api/v1/import`, {
-    method: 'POST',
-    headers: { Authorization: `Bearer ${world.token}`, 'Content-Type': 'application/x-ndjson' },
-    body: lines(ITEMS),
-  });
-  if (!answer.ok) throw new Error(`import: ${answer.status} ${await answer.text()}`);
-  const { id } = (await answer.json()).sessions[0];
+  const id = await imported(world, ITEMS);
   const path = `/s/${id}`;
   for (const size of [desktop, phone]) {
     const name = (what) => `${size.phone ? 'phone' : 'desk'}: ${what}`;
@@ -153,15 +141,23 @@ try {
     }
 
     const { items } = await world.call('GET', `/api/v1/sessions/${id}/items?limit=1&before=${Math.floor(ITEMS / 12)}`);
+    const back = `an item ${Math.round((11 * ITEMS) / 12)} back`;
+    const gone = [];
+    for (let i = 0; i < OPENS; i++) {
+      await list();
+      gone.push(await openAt(page, `${path}?item=${items[0].id}`));
+    }
+    figure(name(`${back}, by a link, drawn`), gone, '300 ms');
     const far = [];
     for (let i = 0; i < 5; i++) {
-      await page.evaluate(() => localStorage.clear());
+      // To go to the address that is shown is to load it again, which keeps the place.
+      await page.goto('about:blank');
       const at = performance.now();
       await page.goto(`${world.base}${path}?item=${items[0].id}`, { waitUntil: 'commit' });
       await page.locator('.entry.lit').waitFor();
       far.push(performance.now() - at);
     }
-    figure(name(`an item ${Math.round((11 * ITEMS) / 12)} back, by its address`), far);
+    figure(name(`${back}, by its address, the page loaded first`), far);
     await person.leave();
   }
 } finally {

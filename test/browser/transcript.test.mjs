@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { imported } from './long.mjs';
 import { atBothSizes } from './page.mjs';
 import { tasks } from './work.mjs';
 import { until } from './world.mjs';
@@ -331,6 +332,86 @@ atBothSizes([
       await page.keyboard.press('Control+f');
       await page.locator('.findbar input').waitFor();
     },
+  ],
+  [
+    'a session opens far from its end, is read both ways from there without a jump, and its end is one step away',
+    async ({ world, visitor }) => {
+      const id = await imported(world, 1500);
+      const question = async (before) => (await world.call('GET', `/api/v1/sessions/${id}/items?limit=10&before=${before}`)).items.find((item) => item.kind === 'user');
+      const person = await visitor();
+      const { page } = person;
+      let pages = [];
+      page.on('request', (request) => /\/items\?/.test(request.url()) && pages.push(new URL(request.url()).search));
+      const asked = () => pages.splice(0);
+      const far = await question(700);
+      await page.goto(`${world.base}/s/${id}?item=${far.id}`);
+      await page.locator(`.entry.lit[data-key="${far.id}"]`).waitFor();
+      const top = await rowTop(page, far.id);
+      assert.ok(top >= 0 && top < 200, `the row stands at ${top}`);
+      const first = asked();
+      assert.ok(first[0].includes(`around=${far.id}`) && first.length <= 3, `it took ${first}`);
+
+      // Over the borders of several pages, back and forth.
+      await page.locator('.scroll').hover();
+      let late = 0;
+      const turn = async (by, step) => {
+        const before = await place(page);
+        await wheel(page, by);
+        const after = await rowTop(page, before.key);
+        assert.ok(after !== null, `${step}: what was seen is gone`);
+        // As above: late is allowed, further than the wheel was turned is not.
+        const moved = Math.sign(by) * (before.top - after);
+        assert.ok(moved >= -2 && moved <= Math.abs(by) + 2 + late, `${step}: moved by ${moved}, not by ${by}`);
+        late = Math.min(Math.abs(by), Math.max(0, late + Math.abs(by) - moved)) + 10;
+      };
+      for (let i = 0; i < 8; i++) await turn(-2400, `back ${i}`);
+      late = 0;
+      for (let i = 0; i < 14; i++) await turn(2400, `forth ${i}`);
+      const read = asked();
+      assert.ok(read.filter((each) => each.includes('before=')).length >= 2 && read.filter((each) => each.includes('after=')).length >= 2, `pages: ${read}`);
+
+      // What comes meanwhile is behind what is not here: it is counted, and moves nothing.
+      const here = await place(page);
+      await world.call('POST', `/api/v1/sessions/${id}/messages`, { text: 'say "Said while somebody reads elsewhere."', client_id: 'away' });
+      await until('the run is over', async () => (await world.session(id)).state === 'idle' && (await world.said(id)).includes('reads elsewhere'));
+      await page.getByRole('button', { name: 'Latest · 2 new' }).waitFor();
+      assert.equal(await answer(page, 'Said while somebody reads elsewhere.').count(), 0);
+      assert.deepEqual(await place(page), here);
+
+      // The place is kept over a reload, also where the address names an item.
+      await sleep(250);
+      await page.reload();
+      await until('the place is back', async () => Math.abs(((await rowTop(page, here.key)) ?? 1e6) - here.top) <= 2);
+      await page.getByRole('button', { name: 'Latest · 2 new' }).waitFor();
+      await sleep(250);
+      asked();
+      await page.getByRole('button', { name: 'Latest · 2 new' }).click();
+      await answer(page, 'Said while somebody reads elsewhere.').waitFor();
+      await page.locator('.jump').waitFor({ state: 'detached' });
+      assert.deepEqual(asked(), ['?limit=100'], 'the end is loaded, and nothing between');
+
+      // A message is sent from far away: it is seen.
+      await page.goto(`${world.base}/settings`);
+      await page.goto(`${world.base}/s/${id}?item=${far.id}`);
+      await page.locator(`.entry.lit[data-key="${far.id}"]`).waitFor();
+      await person.send('say "Said from far away."');
+      await answer(page, 'Said from far away.').waitFor();
+      await person.finished();
+      await page.locator('.jump').waitFor({ state: 'detached' });
+
+      // Read on until the end: from there on what comes is followed.
+      const near = await question((await world.session(id)).seq - 150);
+      await page.goto(`${world.base}/s/${id}?item=${near.id}`);
+      await page.locator(`.entry.lit[data-key="${near.id}"]`).waitFor();
+      await page.locator('.scroll').hover();
+      late = 0;
+      for (let i = 0; i < 40 && (await page.locator('.jump').count()); i++) await turn(2400, `on ${i}`);
+      await answer(page, 'Said from far away.').waitFor();
+      await world.call('POST', `/api/v1/sessions/${id}/messages`, { text: 'say "Said to who is at the end."', client_id: 'end' });
+      await answer(page, 'Said to who is at the end.').waitFor();
+      assert.equal(await page.locator('.jump').count(), 0);
+    },
+    { once: true },
   ],
   [
     'an answer of 100,000 characters streams without holding the page up or moving what is read',

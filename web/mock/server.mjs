@@ -541,10 +541,19 @@ const routes = [
   ['GET', /^\/api\/v1\/sessions\/([^/]+)$/, (m) => (sessions.has(m[1]) ? [200, { ...row(sessions.get(m[1])), options: sessions.get(m[1]).offered }] : problem(404, 'session_not_found', 'There is no such session', 'It may have been deleted.'))],
   ['GET', /^\/api\/v1\/sessions\/([^/]+)\/items$/, (m, q) => {
     if (!sessions.has(m[1])) return problem(404, 'session_not_found', 'There is no such session', 'It may have been deleted.');
-    const before = Number(q.get('before')) || Infinity;
-    const all = itemsOf(m[1]).filter((item) => item.seq < before);
-    const page = all.slice(-(Number(q.get('limit')) || 50));
-    return [200, { items: page, runs: runsOf(m[1], page), cursor: cursor(), seq: sessions.get(m[1]).seq, more: page.length < all.length }];
+    const limit = Number(q.get('limit')) || 50;
+    const all = itemsOf(m[1]);
+    const after = Number(q.get('after'));
+    const around = q.get('around') ? all.findIndex((item) => item.id === q.get('around')) : 0;
+    if (around < 0) return problem(404, 'not_found', 'Not found', 'The session has no such item.');
+    const index = (found, none) => (found < 0 ? none : found);
+    const to = q.get('before') ? index(all.findIndex((item) => item.seq >= Number(q.get('before'))), all.length) : all.length;
+    let [from, end] = [Math.max(0, to - limit), to];
+    if (after) [from, end] = [index(all.findIndex((item) => item.seq > after), all.length), all.length];
+    if (q.get('around')) from = Math.max(0, around - (limit >> 1));
+    end = Math.min(end, from + limit);
+    const page = all.slice(from, end);
+    return [200, { items: page, runs: runsOf(m[1], page), cursor: cursor(), seq: sessions.get(m[1]).seq, more: from > 0, newer: end < all.length }];
   }],
   ['GET', /^\/api\/v1\/sessions\/([^/]+)\/events$/, (m, q) => {
     const after = Number(q.get('after')) || 0;

@@ -646,6 +646,7 @@ export const de: Words = {
       after === 0
         ? 'Die Nachricht wird zurückgenommen.'
         : `Die Nachricht wird zurückgenommen, und ${times(after, { one: 'Eintrag', other: 'Einträge' })} danach.`,
+    takesAll: 'Die Nachricht wird zurückgenommen, und alles danach.',
     kept: 'Das Protokoll behält alles. Dateien bleiben, wie sie sind.',
     notAgain: 'Die Nachricht wurde nicht neu ausgeführt',
     notBack: 'Die Nachricht wurde nicht zurückgenommen',
@@ -823,6 +824,7 @@ export const de: Words = {
     run: 'Lauf',
     opened: 'Lauf, geöffnet',
     changed: 'In diesem Lauf geändert',
+    atEnd: 'Plan, Änderungen und Werkzeuge stehen hier, sobald Sie am Ende sind.',
     showChange: (path: string) => `Änderung von ${path} zeigen`,
     context: 'Kontext',
     thisRun: 'Dieser Lauf',

@@ -675,6 +675,7 @@ export const en = {
       after === 0
         ? 'The message is taken back.'
         : `The message is taken back, and ${times(after, { one: 'item', other: 'items' })} after it.`,
+    takesAll: 'The message is taken back, and everything after it.',
     kept: 'The log keeps all of it. Files stay as they are.',
     notAgain: 'The message was not run again',
     notBack: 'The message was not taken back',
@@ -858,6 +859,7 @@ export const en = {
     run: 'Run',
     opened: 'Run, opened',
     changed: 'Changed in this run',
+    atEnd: 'Plan, changes and tools are shown once you are at the latest.',
     showChange: (path: string) => `Show the change of ${path}`,
     context: 'Context',
     thisRun: 'This run',

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { emptyView, fold, fromSnapshot, withOlder, withOptions, withTail } from './fold';
+import { emptyView, fold, fromSnapshot, withNewer, withOlder, withOptions, withoutNewer, withTail, type View } from './fold';
 import type { Item, ItemsPage, LogEvent, Run, UserItem } from './types';
 
 const S = 's1';
@@ -211,6 +211,70 @@ describe('fold, for any log', () => {
         expect(fold(view, events)).toEqual(whole);
       }),
     );
+  });
+
+  /** What a host answers that has come so far: at most two items behind a seq. */
+  const pageAfter = (events: LogEvent[], seq: number, after: number): ItemsPage => {
+    const view = fold(emptyView(S), events.slice(0, seq));
+    const items = view.items.filter((item) => item.seq > after);
+    return { items: items.slice(0, 2), newer: items.length > 2, more: true, runs: Object.values(view.runs), cursor: '', seq };
+  };
+
+  it('is the same for who reads from the beginning page by page to the end, while more comes', () => {
+    fc.assert(
+      fc.property(anyLog, fc.nat(40), fc.array(fc.tuple(fc.nat(5), fc.nat(5)), { maxLength: 20 }), (events, begin, steps) => {
+        let seq = Math.min(begin, events.length);
+        let view = fromSnapshot(S, pageAfter(events, seq, 0));
+        const come = (n: number): LogEvent[] => {
+          const next = events.slice(seq, seq + n);
+          seq += next.length;
+          view = fold(view, next);
+          return next;
+        };
+        for (const [later, more] of [...steps, ...Array<[number, number]>(20).fill([0, 0])]) {
+          const last = view.items.at(-1);
+          if (!view.ahead || !last) break;
+          const page = pageAfter(events, Math.min(seq + later, events.length), last.seq);
+          // It comes once the stream has brought what it is younger by, and perhaps more.
+          const since = come(later + more);
+          view = withNewer(view, page, since);
+          expect(new Set(view.items.map((item) => item.id)).size).toBe(view.items.length);
+        }
+        come(events.length);
+        const whole = fold(emptyView(S), events);
+        expect(view.ahead).toBe(false);
+        expect(view.items).toEqual(whole.items);
+        expect(view.asked.every(({ item }) => !view.items.some(({ id }) => id === item.id))).toBe(true);
+      }),
+    );
+  });
+
+  it('puts nothing behind a gap, and counts what comes there', () => {
+    const events = log(
+      ['message.user', { item: 'u1', text: 'one' }],
+      ['text.delta', { item: 'a1', text: 'fir' }],
+      ['tool.started', { item: 't1', tool_call_id: 'k', title: 'ls', kind: 'execute', status: 'pending' }],
+      ['text.delta', { item: 'a2', text: 'sec' }],
+    );
+    const far = withoutNewer(fold(emptyView(S), events), 2);
+    const next = (...more: [kind: string, body: unknown, run?: string][]) => log(...more).map((event) => ({ ...event, id: event.id + 4, seq: event.seq + 4 }));
+    const later = fold(
+      far,
+      next(
+        ['text.delta', { item: 'a2', text: 'ond' }],
+        ['text.delta', { item: 'a1', text: 'st' }],
+        ['item.closed', { item: 'a2' }],
+        ['message.user', { item: 'u2', text: 'two' }, 'r2'],
+        ['run.queued', { run: 'r2', item: 'u2' }, 'r2'],
+        ['queue.changed', { paused: false, queue: [{ run: 'r2', item: 'u2' }] }, 'r2'],
+      ),
+    );
+    expect(later.items.map((item) => item.id)).toEqual(['u1', 'a1']);
+    expect(body(later.items, 'a1', 'assistant').text).toBe('first');
+    expect(later.finished - far.finished).toBe(2);
+    expect(later).toMatchObject({ seq: 10, gap: false, ahead: true, queue: [{ run: 'r2', item: 'u2' }], asked: [{ before: 0, item: { id: 'u2', body: { text: 'two' } } }] });
+    // Taken back with all that is here: from nothing nothing can be read on.
+    expect(fold(later, [{ ...events[0]!, id: 11, seq: 11, kind: 'transcript.rewound', body: { item: 'u1', seq: 1 } }])).toMatchObject({ items: [], gap: true } satisfies Partial<View>);
   });
 
   it('has each item once, in the order of their making', () => {

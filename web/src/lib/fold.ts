@@ -57,8 +57,11 @@ export interface View {
   session: string;
   /** Of the last event that is in; events up to it are dropped. */
   seq: number;
+  /** A range of the log without a gap. */
   items: Item[];
-  /** Messages of the runs that stand before the first item: sent while another run was on, or long ago. */
+  /** The log goes on behind the last item here: what comes is not among the items until what is between is loaded. */
+  ahead: boolean;
+  /** Messages of the runs that are not among the items: sent while another run was on, long ago, or since. */
   asked: Asked[];
   /** The runs that the items belong to. */
   runs: Record<string, Run>;
@@ -90,6 +93,7 @@ export function emptyView(session: string): View {
     session,
     seq: 0,
     items: [],
+    ahead: false,
     asked: [],
     runs: {},
     queue: [],
@@ -110,6 +114,7 @@ export function fromSnapshot(session: string, page: ItemsPage, before: View = em
     seq: page.seq,
     gap: false,
     items: page.items,
+    ahead: page.newer ?? false,
     asked: page.messages ?? [],
     runs: byId(page.runs),
     queue: waits.map((run) => ({ run: run.id, item: run.item })),
@@ -146,6 +151,17 @@ export function withOlder(view: View, older: ItemsPage): View {
   };
 }
 
+/**
+ * The view with a newer page put behind what it has. The page is of a moment that the view has come to by now; events are
+ * those since it was asked for.
+ */
+export function withNewer(view: View, page: ItemsPage, events: LogEvent[]): View {
+  const now = fold({ ...fromSnapshot(view.session, page), queue: view.queue }, events);
+  const have = new Set(view.items.map((item) => item.id));
+  const items = [...view.items, ...now.items.filter((item) => !have.has(item.id))];
+  return { ...view, items, ahead: now.ahead, asked: beside(items, view.asked, now.asked), runs: { ...now.runs, ...view.runs } };
+}
+
 /** The messages that are not among the items, each once. */
 function beside(items: Item[], ...lists: Asked[][]): Asked[] {
   const all = new Map(lists.flat().map((each) => [each.item.id, each]));
@@ -159,6 +175,7 @@ function beside(items: Item[], ...lists: Asked[][]): Asked[] {
  * place: those that join the snapshot without a gap, and that can have become nothing else since.
  */
 export function withKept(view: View, before: View): View {
+  if (view.ahead || before.ahead) return view;
   const first = view.items[0]?.seq ?? 0;
   if (before.session !== view.session || before.seq < first) return view;
   const older = before.items.filter((item) => item.seq < first);
@@ -180,13 +197,23 @@ export function trimmed(view: View, keep: number): View {
     break;
   }
   if (cut <= 0) return view;
-  const items = view.items.slice(cut);
-  // What is asked in what goes, and answered in what stays or not yet.
+  return within(view, cut, view.items.length);
+}
+
+/** The view without its newest items, so that so many stay: what comes after them is loaded again by who reads on. */
+export function withoutNewer(view: View, keep: number): View {
+  return view.items.length > keep ? { ...within(view, 0, keep), ahead: true } : view;
+}
+
+/** The view with these of its items only, and of the others what is asked in them and answered in these, or not yet. */
+function within(view: View, from: number, to: number): View {
+  const items = view.items.slice(from, to);
   const answers = new Map<string, number>();
   for (const item of view.items) if (item.run && item.kind !== 'user' && !answers.has(item.run)) answers.set(item.run, item.seq);
   const stays = new Set(items.map((item) => item.run));
   for (const run of Object.values(view.runs)) if (run.state !== 'ended') stays.add(run.id);
-  const asked = view.items.slice(0, cut).flatMap((item) => (item.kind === 'user' && stays.has(item.run) ? [{ item, before: saidAt(item) === item.seq ? (answers.get(item.run) ?? 0) : saidAt(item) }] : []));
+  const gone = [...view.items.slice(0, from), ...view.items.slice(to)];
+  const asked = gone.flatMap((item) => (item.kind === 'user' && stays.has(item.run) ? [{ item, before: saidAt(item) === item.seq ? (answers.get(item.run) ?? 0) : saidAt(item) }] : []));
   return { ...view, items, asked: beside(items, view.asked, asked) };
 }
 
@@ -262,6 +289,8 @@ class Draft {
         this.view.items = this.view.items.filter(stays);
         this.view.asked = this.view.asked.filter(({ item }) => stays(item));
         this.itemsOwned = true;
+        // Nothing is left from which the rest could be loaded.
+        if (this.view.ahead && this.view.items.length === 0) this.view.gap = true;
         break;
       }
       case 'text.delta':
@@ -370,6 +399,10 @@ class Draft {
     const item = { id, session: event.session, run: event.run, kind, seq: event.seq, at: event.at, open, body } as Item;
     const asked = kind === 'user' ? undefined : this.view.asked.find((each) => each.before === 0 && each.item.run === event.run);
     if (asked) this.ask({ ...asked, before: event.seq });
+    if (this.view.ahead) {
+      if (item.kind === 'user') this.view.asked = [...this.view.asked, { item, before: 0 }];
+      return;
+    }
     this.own().push(item);
     this.itemOwned.add(id);
   }
@@ -382,8 +415,9 @@ class Draft {
     const id = String(body.item);
     if (this.at(id) >= 0) return;
     const { kind, at, body: content } = body as { kind: Item['kind']; at: string; body: unknown };
-    this.own().push({ id, session: event.session, run: '', kind, seq: event.seq, at, open: false, body: content } as Item);
     this.view.finished++;
+    if (this.view.ahead) return;
+    this.own().push({ id, session: event.session, run: '', kind, seq: event.seq, at, open: false, body: content } as Item);
   }
 
   /** From then on the message is of the event's run: the one that it steers or, late, its own. */
@@ -424,8 +458,8 @@ class Draft {
 
   private close(body: Record<string, unknown>): void {
     const item = this.edit(String(body.item));
+    if (item?.open || (!item && this.view.ahead)) this.view.finished++;
     if (!item) return;
-    if (item.open) this.view.finished++;
     item.open = false;
     const changes: Record<string, unknown> = {};
     for (const key of ['text', 'status', 'ended_at']) {

@@ -32,6 +32,23 @@ describe('transcript', () => {
     expect(got.next).toBeNull();
   });
 
+  it('has no end of a run, nor what waits, where the log goes on behind what is here', () => {
+    const at = (sec: number, one: Item): Item => ({ ...one, at: `2026-11-24T12:00:0${sec}.000Z` });
+    const items = [at(1, item('user', 'u1', 'r1')), at(2, item('assistant', 'a1', 'r1')), at(3, item('user', 'u2', 'r2')), at(4, item('assistant', 'a2', 'r2'))];
+    const ended = (id: string, sec: number): [string, string, 'ended', Partial<Run>] => [id, `u${id[1]}`, 'ended', { reason: 'interrupted', started_at: 'x', ended_at: `2026-11-24T12:00:0${sec}.000Z` }];
+    const of = { runs: runs(ended('r1', 2), ended('r2', 9)) };
+    expect(keys(view(items, of))).toEqual(['u1', 'a1', 'er1', 'u2', 'a2', 'er2']);
+    expect(keys(view(items, { ...of, ahead: true }))).toEqual(['u1', 'a1', 'er1', 'u2', 'a2']);
+    // Told one after the other, it comes when the rest is here.
+    const told = transcripts();
+    told(view(items, { ...of, ahead: true }));
+    expect(told(view(items, of)).rows.map((each) => each.key)).toEqual(['u1', 'a1', 'er1', 'u2', 'a2', 'er2']);
+    // A message that is next stands at the end; said into a run behind what is here, it stands there.
+    const asked = [{ item: item('user', 'u3', 'r3') as UserItem, before: 0 }];
+    expect(keys(view(items.slice(0, 2), { runs: runs(['r3', 'u3', 'current', { started_at: 'x' }]), asked, ahead: true }))).toEqual(['u1', 'a1']);
+    expect(keys(view(items.slice(0, 2), { runs: runs(['r3', 'u3', 'current', { started_at: 'x' }]), asked }))).toEqual(['u1', 'a1', 'u3']);
+  });
+
   it('shows what was said into a run where that was, and asks again only what began it', () => {
     const steer = (state: string, seq?: number) => ({ text: 'x', steer: { state, ...(seq && { seq }) } });
     const items = [

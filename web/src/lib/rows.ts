@@ -47,7 +47,8 @@ export function transcript(view: View): Transcript {
   const next = under ? null : (messageOf.get(waits?.item ?? '') ?? null);
   const current = under?.id ?? next?.run ?? '';
   const now = live(view);
-  const unanswered = now && !view.asked.some(({ item, before }) => item.id === now.item && before > 0);
+  // What is not answered yet stands at the end, which is not here where the log goes on.
+  const unanswered = now && !view.ahead && !view.asked.some(({ item, before }) => item.id === now.item && before > 0);
   const items = inReadingOrder([...askedHere(view), ...view.items], waiting, unanswered ? messageOf.get(now.item) : undefined);
 
   const lastOfRun = new Map<string, number>();
@@ -111,7 +112,7 @@ export function transcripts(): (view: View) => Transcript {
   let settled: Row[] = [];
 
   return (view) => {
-    if (last && made.rows.length > 0 && view.queue === last.queue && view.runs === last.runs && view.asked === last.asked) {
+    if (last && made.rows.length > 0 && view.queue === last.queue && view.runs === last.runs && view.asked === last.asked && view.ahead === last.ahead) {
       const rows = replaced(made.rows, last.items, view.items);
       if (rows) {
         last = view;
@@ -126,7 +127,7 @@ export function transcripts(): (view: View) => Transcript {
     if (next > cut) {
       const behind = view.items[next]?.seq ?? Infinity;
       const asked = view.asked.filter(({ item }) => saidAt(item) < behind);
-      settled = [...settled, ...transcript({ ...view, items: view.items.slice(cut, next), asked, queue: [], runs: endedOf(view, cut, next) }).rows];
+      settled = [...settled, ...transcript({ ...view, items: view.items.slice(cut, next), ahead: false, asked, queue: [], runs: endedOf(view, cut, next) }).rows];
       cut = next;
     }
     const tail = transcript(cut > 0 ? { ...view, items: view.items.slice(cut) } : view);
@@ -189,7 +190,8 @@ function settledUpTo(view: View, from: number): number {
   let cut = from;
   for (let i = from; i < items.length; i++) {
     const item = items[i]!;
-    if (item.open || waiting.has(item.id) || (item.run && (item.run === newest || (runs[item.run] && runs[item.run]!.state !== 'ended')))) break;
+    const run = runs[item.run];
+    if (item.open || waiting.has(item.id) || (item.run && (item.run === newest || (run && (run.state !== 'ended' || goesOn(view, run)))))) break;
     reach = Math.max(reach, lastOf.get(item.run) ?? i);
     if (reach <= i) cut = i + 1;
   }
@@ -225,7 +227,12 @@ export function printedAt(row: Extract<Row, { kind: 'end' }>): string {
 /** The run, if it ended in a way that needs a word. */
 function endOf(view: View, id: string): Run | null {
   const run = view.runs[id];
-  return run?.state === 'ended' && !ORDINARY.has(run.reason ?? '') ? run : null;
+  return run?.state === 'ended' && !ORDINARY.has(run.reason ?? '') && !goesOn(view, run) ? run : null;
+}
+
+/** Whether a run that is over may have items behind the last one here. */
+function goesOn({ ahead, items }: View, run: Run): boolean {
+  return ahead && !(Date.parse(run.ended_at ?? '') < Date.parse(items.at(-1)?.at ?? ''));
 }
 
 /** The run that is next or under way. */
@@ -234,11 +241,11 @@ function live(view: View): Run | undefined {
 }
 
 /** The messages from before the items that are read among them: their answers begin here. */
-function askedHere({ asked, items }: View): UserItem[] {
+function askedHere({ asked, items, ahead }: View): UserItem[] {
   if (asked.length === 0) return [];
   const here = new Set(asked.map(({ before }) => before));
   const begin = new Set(items.filter((item) => here.has(item.seq)).map((item) => item.seq));
-  const isSaidHere = (item: UserItem) => saidAt(item) !== item.seq && saidAt(item) > (items[0]?.seq ?? 0);
+  const isSaidHere = (item: UserItem) => saidAt(item) !== item.seq && saidAt(item) > (items[0]?.seq ?? 0) && (!ahead || saidAt(item) <= (items.at(-1)?.seq ?? 0));
   return asked.filter(({ item, before }) => begin.has(before) || isSaidHere(item)).map(({ item }) => item);
 }
 

@@ -269,7 +269,9 @@ export interface ItemsPage {
   seq: number;
   /** There may be older items. */
   more?: boolean;
-  /** Messages of the runs that stand before the first item. */
+  /** There may be newer items. */
+  newer?: boolean;
+  /** Messages of the runs that are not among the items. */
   messages?: Asked[];
 }
 

@@ -95,6 +95,8 @@ export class App {
   private catchingUp = -1;
   private approvalsTimer: ReturnType<typeof setTimeout> | undefined;
   private baseline = 0;
+  /** No place has been gone to yet in this life of the page. */
+  private first = true;
   /** How far each session has been read here; null where it never was. */
   private readonly seen = new Map<string, number | null>();
 
@@ -319,7 +321,9 @@ export class App {
   private arrive(): void {
     this.route = parseRoute(inside(location.pathname));
     const item = new URLSearchParams(location.search).get('item');
-    this.target = item ? { item } : null;
+    // Of a page that is loaded again the place counts where the reader was since.
+    this.target = item && !(this.first && history.state?.there) ? { item } : null;
+    this.first = false;
     if (this.phase !== 'in') return;
     const id = this.route.page === 'session' ? this.route.id : '';
     if (this.session && this.session.id !== id) {
@@ -332,6 +336,7 @@ export class App {
         id,
         (problem) => this.failed('', problem),
         (clientIds) => this.outbox.arrived(clientIds),
+        this.target?.item,
       );
       this.session = session;
       // Before the list is here, load() starts the stream and reads the snapshot.
@@ -344,6 +349,11 @@ export class App {
       this.stream.follow([]);
     }
     this.presence.moved();
+  }
+
+  /** The item that the address names is shown: from here on the reader goes where he wants. */
+  shown(): void {
+    history.replaceState({ ...history.state, there: true }, '');
   }
 
   private followed(): string[] {

@@ -3,15 +3,16 @@
 import { t } from '../i18n/index.svelte';
 import { get, post, Problem, request } from '../lib/api';
 import { SvelteMap } from 'svelte/reactivity';
-import { emptyView, fold, fromSnapshot, trimmed, withKept, withOlder, withOptions, withTail, type View } from '../lib/fold';
+import { emptyView, fold, fromSnapshot, trimmed, withKept, withNewer, withOlder, withOptions, withoutNewer, withTail, type View } from '../lib/fold';
 import { drop, readJSON, write } from '../lib/storage';
 import type { FoundFile, Item, ItemsPage, LogEvent, SessionRow } from '../lib/types';
 
 const PAGE = 100;
-/** The pages in which a far place is gone to; the host gives no larger ones. */
-const FAR = 500;
-/** So many items are kept where the reader is at the end, and so many before older ones are let go. */
+/** The pages in which the whole session is read; the host gives no larger ones. */
+const WHOLE = 500;
+/** So many items are kept where the reader is at the end, so many where he reads, and so many before the rest is let go. */
 const KEEP = 400;
+const AROUND = 800;
 const MANY = 1200;
 /** So many of the last events tell what was said last of the agent: few come after it while it has to be said. */
 const TAIL = 100;
@@ -21,10 +22,11 @@ interface Seen {
   at: number;
 }
 
-/** Where a person reads: an item, and how far its row's top is below the window's, in pixels. */
+/** Where a person reads: what a row begins with, and how far its top is below the window's, in pixels. */
 export interface Place {
   item: string;
-  seq: number;
+  /** The item to load the pages around; not here where that is the one above. */
+  near?: string;
   top: number;
 }
 
@@ -35,6 +37,7 @@ export class OpenSession {
   problem = $state.raw<Problem | null>(null);
   hasOlder = $state(false);
   loadingOlder = $state(false);
+  loadingNewer = $state(false);
   /** When a stop was asked, or 0. */
   stoppingAt = $state(0);
   stoppingRun = '';
@@ -47,8 +50,10 @@ export class OpenSession {
   /** Where the person read when the session was left, or null: at the end. */
   place: Place | null;
 
-  /** The events since the snapshot was asked for. */
-  private early: LogEvent[] = [];
+  /** For each page that is asked for the events since then: they may be younger than it. */
+  private readonly since = new Set<LogEvent[]>();
+  /** Each waits until the view has come to a seq. */
+  private reached: { seq: number; done: () => void }[] = [];
   private loading: AbortController | null = null;
   private reloadAt = 0;
   private path: string;
@@ -58,6 +63,8 @@ export class OpenSession {
     private readonly onError: (problem: Problem) => void,
     /** The client ids of the messages that a snapshot holds: what was sent before the stream followed is in no event. */
     private readonly onMessages: (clientIds: string[]) => void,
+    /** The item to open at, or ''. */
+    private readonly target = '',
   ) {
     this.view = emptyView(id);
     this.path = `/api/v1/sessions/${encodeURIComponent(id)}`;
@@ -65,33 +72,65 @@ export class OpenSession {
     this.place = readJSON<Place | null>(`place.${id}`, null);
   }
 
-  /** Reads the snapshot. The stream must follow the session already, or events between the two would be missed. */
+  /**
+   * Reads the snapshot: at the end or, where a person reads far from it, around there. The stream must follow the session
+   * already, or events between the two would be missed.
+   */
   async load(): Promise<void> {
+    const at = this.loaded ? (this.view.ahead && (this.place?.near ?? this.place?.item ?? this.view.items[0]?.id)) : this.target || (this.place?.near ?? this.place?.item);
+    try {
+      await this.read(at || '').catch((error: unknown) => {
+        // The item was taken back, or there never was one.
+        if (at && error instanceof Problem && error.status === 404) return this.read('');
+        throw error;
+      });
+    } catch (error) {
+      const problem = error instanceof Problem ? error : new Problem(0, 'unknown', t.problem.sessionNotLoaded, '');
+      this.problem = problem;
+      this.onError(problem);
+    }
+  }
+
+  /** Reads a snapshot around an item, or for '' at the end. false: another one was asked for meanwhile. */
+  private async read(around: string): Promise<boolean> {
     this.loading?.abort();
     const abort = new AbortController();
     this.loading = abort;
-    this.early = [];
+    const before = this.view;
+    const since = this.follow();
     try {
-      const page = await get<ItemsPage>(`${this.path}/items?limit=${PAGE}`, abort.signal);
-      if (abort.signal.aborted) return;
-      const snapshot = fromSnapshot(this.id, page, this.view);
+      const page = await get<ItemsPage>(`${this.path}/items?limit=${PAGE}${around && `&around=${encodeURIComponent(around)}`}`, abort.signal);
+      if (abort.signal.aborted) return false;
+      // Of what has come meanwhile the page has a part; the rest is folded onto it.
+      const { finished } = fold(before, since.filter((event) => event.seq <= page.seq));
+      const snapshot = fromSnapshot(this.id, page, { ...this.view, finished });
       const whole = withKept(snapshot, this.view);
       if (whole === snapshot) this.hasOlder = page.more ?? page.items.length >= PAGE;
       this.view = whole;
       this.problem = null;
       this.loaded = true;
       this.loading = null;
+      // Pages that were asked for before belong to another view.
+      this.since.clear();
       const messages = [...(page.messages ?? []).map(({ item }) => item), ...page.items];
       this.onMessages(messages.flatMap((item) => (item.kind === 'user' && item.body.client_id) || []));
-      this.apply(this.early);
+      this.apply(since);
       void this.recall(page.seq);
+      return true;
     } catch (error) {
-      if (abort.signal.aborted) return;
-      const problem = error instanceof Problem ? error : new Problem(0, 'unknown', t.problem.sessionNotLoaded, '');
-      this.problem = problem;
+      if (abort.signal.aborted) return false;
       this.loading = null;
-      this.onError(problem);
+      throw error;
+    } finally {
+      this.since.delete(since);
     }
+  }
+
+  /** The events from now on; who asks for them takes them out of `since` again. */
+  private follow(): LogEvent[] {
+    const events: LogEvent[] = [];
+    this.since.add(events);
+    return events;
   }
 
   /** Learns from the last events before seq what no snapshot holds: why the agent does not come, how full its context is. */
@@ -128,58 +167,68 @@ export class OpenSession {
     }
   }
 
-  /** Loads until the item of this seq is here, and says whether it is. */
-  async reach(seq: number): Promise<boolean> {
-    await this.back((items) => (items[0]?.seq ?? 0) <= seq);
-    return this.view.items.some((item) => item.seq === seq);
-  }
-
-  /** The seq of an item, wherever in the session it is; null where there is none of this id. */
-  async find(id: string): Promise<number | null> {
-    const aside = this.view.asked.find(({ item }) => item.id === id);
-    if (aside) return aside.item.seq;
-    const found = (items: Item[]) => items.find((item) => item.id === id)?.seq ?? null;
-    await this.back((items) => found(items) !== null);
-    return found(this.view.items);
-  }
-
-  /** Loads pages until one is enough. They are shown together: a far place has many of them before it. */
-  private async back(enough: (items: Item[]) => boolean): Promise<void> {
-    while (this.loadingOlder) await new Promise((done) => setTimeout(done, 20));
-    const first = this.view.items[0];
-    if (!first || !this.hasOlder || enough(this.view.items)) return;
-    this.loadingOlder = true;
+  /** Loads the items behind those that are here, where they do not reach the end. */
+  async loadNewer(): Promise<void> {
+    const last = this.view.items.at(-1);
+    if (!last || this.loadingNewer || !this.view.ahead) return;
+    this.loadingNewer = true;
+    const since = this.follow();
     try {
-      const pages: ItemsPage[] = [];
-      for (let before = first.seq; ; ) {
-        const page = await get<ItemsPage>(`${this.path}/items?limit=${FAR}&before=${before}`);
-        pages.unshift(page);
-        if (page.items.length === 0 || page.more === false || enough(page.items)) break;
-        before = page.items[0]!.seq;
-      }
-      // A snapshot that was read anew meanwhile may begin elsewhere.
-      if (this.view.items[0]?.seq !== first.seq) return;
-      const oldest = pages[0]!;
-      this.view = withOlder(this.view, {
-        ...oldest,
-        items: pages.flatMap((page) => page.items),
-        runs: pages.flatMap((page) => page.runs),
-        messages: pages.flatMap((page) => page.messages ?? []),
-      });
-      this.hasOlder = oldest.more ?? oldest.items.length >= FAR;
+      const page = await get<ItemsPage>(`${this.path}/items?limit=${PAGE}&after=${last.seq}`);
+      // The stream brings what the page is younger by: only then do they agree.
+      if (this.view.seq < page.seq) await new Promise<void>((done) => this.reached.push({ seq: page.seq, done }));
+      // Meanwhile a snapshot was read, which is elsewhere, or what was here has been let go or taken back.
+      if (!this.since.has(since) || this.view.items.at(-1)?.id !== last.id) return;
+      this.view = withNewer(this.view, page, since);
     } catch (error) {
       if (error instanceof Problem) this.onError(error);
     } finally {
-      this.loadingOlder = false;
+      this.since.delete(since);
+      this.loadingNewer = false;
     }
   }
 
-  /** Lets go of what is far behind a reader who is at the end. */
-  trim(): void {
+  /** Goes to the end, whatever lies between; false where it could not be read. */
+  async toEnd(): Promise<boolean> {
+    return !this.view.ahead || (await this.reach(''));
+  }
+
+  /** Loads what is around an item, or for '' the end; false where there is none of this id. */
+  async reach(item: string): Promise<boolean> {
+    try {
+      return await this.read(item);
+    } catch (error) {
+      if (error instanceof Problem && !(item && error.status === 404)) this.onError(error);
+      return false;
+    }
+  }
+
+  /** How many items were finished after an event, wherever they are. */
+  async finishedAfter(seq: number): Promise<number> {
+    const { items, ahead } = this.view;
+    const finished = (list: Item[]) => list.filter((item) => item.seq > seq && !item.open).length;
+    let n = finished(items);
+    if (!ahead || seq >= this.view.seq) return n;
+    for (let after = Math.max(seq, items.at(-1)?.seq ?? 0); ; ) {
+      const page = await get<ItemsPage>(`${this.path}/items?limit=${WHOLE}&after=${after}`);
+      n += finished(page.items);
+      if (!page.newer || page.items.length === 0) return n;
+      after = page.items.at(-1)!.seq;
+    }
+  }
+
+  /** Lets go of what is far behind a reader who is at the end, or reads on. */
+  trim(keep = KEEP): void {
     if (this.loadingOlder || this.view.items.length < MANY) return;
-    const view = trimmed(this.view, KEEP);
+    const view = trimmed(this.view, keep);
     if (view !== this.view) this.hasOlder = true;
     this.view = view;
+  }
+
+  /** Lets go of what is far ahead of a reader who reads back, and of what is far behind one who reads on. */
+  trimAround(older: boolean): void {
+    if (!older) this.trim(AROUND);
+    else if (!this.loadingNewer && this.view.items.length >= MANY) this.view = withoutNewer(this.view, AROUND);
   }
 
   /** Keeps the place where the person reads; null is the end. */
@@ -190,11 +239,13 @@ export class OpenSession {
   }
 
   apply(events: LogEvent[]): void {
-    // What comes while a snapshot is read may be younger than it: it is kept, and folded onto it.
-    if (this.loading) this.early.push(...events);
+    for (const since of this.since) since.push(...events);
     if (!this.loaded) return;
-    if (events.length === 0) return;
     this.view = fold(this.view, events);
+    const there = this.reached.filter(({ seq }) => seq <= this.view.seq);
+    this.reached = this.reached.filter(({ seq }) => seq > this.view.seq);
+    for (const { done } of there) done();
+    if (events.length === 0) return;
     if (this.stoppingRun && this.view.runs[this.stoppingRun]?.state === 'ended') this.stopped();
     if (this.view.gap && Date.now() > this.reloadAt) {
       this.reloadAt = Date.now() + 5_000;
@@ -269,8 +320,8 @@ export class OpenSession {
     return post(`${this.path}/rewind`, { item });
   }
 
-  /** Begins another session from here: with everything up to an item. */
-  fork(item: string, clientId: string): Promise<SessionRow> {
+  /** Begins another session from here: with everything up to an item, or with all. */
+  fork(item: string | undefined, clientId: string): Promise<SessionRow> {
     return post<SessionRow>(`${this.path}/fork`, { item, client_id: clientId });
   }
 
@@ -282,7 +333,7 @@ export class OpenSession {
   async all(): Promise<Item[]> {
     let items: Item[] = [];
     for (let before = ''; ; ) {
-      const page = await get<ItemsPage>(`${this.path}/items?limit=${FAR}${before}`);
+      const page = await get<ItemsPage>(`${this.path}/items?limit=${WHOLE}${before}`);
       items = [...page.items, ...items];
       if (!page.more || page.items.length === 0) return items;
       before = `&before=${page.items[0]!.seq}`;

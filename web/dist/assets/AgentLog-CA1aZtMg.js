@@ -1,1 +1,0 @@
-export{o as default}from"./shared-D25Eq1tC.js";

@@ -42,12 +42,14 @@ func (m *Manager) Import(ctx context.Context, r io.Reader, clientID string) (lis
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, f.drop()) }()
-	if err := readExport(ctx, f.File, size, nil); err != nil {
+	from := origins{}
+	if err := readExport(ctx, f.File, size, from); err != nil {
 		return nil, err
 	}
 	m.importing.Lock()
 	defer m.importing.Unlock()
 	im := newImporter(ctx, m, clientID)
+	im.origins = from
 	if err := readExport(ctx, f.File, size, im); err != nil {
 		im.undo()
 		return nil, publicError(err)
@@ -164,6 +166,26 @@ func cancelled(ctx context.Context, r io.Reader) io.Reader {
 	})
 }
 
+// origins are the items at which sessions of a file were copied from others, as
+// the file has them, with their new ids once they came.
+type origins map[store.Origin]string
+
+var _ transcript.Visitor = origins(nil)
+
+func (o origins) Session(s transcript.Session) error {
+	if s.ForkedFrom != nil && s.ForkedFrom.Item != "" {
+		o[*s.ForkedFrom] = ""
+	}
+	return nil
+}
+
+func (origins) Run(transcript.Run) error         { return nil }
+func (origins) File(transcript.File) error       { return nil }
+func (origins) Item(transcript.Item) error       { return nil }
+func (origins) Blob(transcript.Blob) error       { return nil }
+func (origins) Rewound(transcript.Rewound) error { return nil }
+func (origins) End() error                       { return nil }
+
 // importBytes is about how much one transaction takes: others want the writer, too.
 const importBytes = 1 << 20
 
@@ -173,9 +195,11 @@ type importer struct {
 	ctx      context.Context //nolint:containedctx // of the one call that it serves
 	clientID string
 	list     []Imported
+	origins  origins
 
 	// Of the session under way.
 	id    string            // "" where it was there already
+	from  string            // its id in the file
 	made  map[string]string // sessions of the file: their new ids
 	said  map[string]string // messages: their new ids
 	runs  map[string]string
@@ -239,7 +263,7 @@ func (im *importer) Session(s transcript.Session) error {
 	if existing {
 		im.id = ""
 	}
-	im.made[s.ID] = made.ID
+	im.from, im.made[s.ID] = s.ID, made.ID
 	im.runs, im.files, im.named, im.said = map[string]string{}, map[string]store.File{}, map[string]string{}, map[string]string{}
 	return nil
 }
@@ -251,7 +275,7 @@ func (im *importer) origin(was *store.Origin) *store.Origin {
 		return nil
 	}
 	if id := im.made[was.Session]; id != "" {
-		return &store.Origin{Session: id}
+		return &store.Origin{Session: id, Item: im.origins[*was]}
 	}
 	return was
 }
@@ -356,6 +380,11 @@ func (im *importer) Item(it transcript.Item) error {
 		id = newID("i")
 	}
 	im.item, im.was = id, it.ID
+	if at := (store.Origin{Session: im.from, Item: it.ID}); im.id != "" {
+		if _, wanted := im.origins[at]; wanted {
+			im.origins[at] = id
+		}
+	}
 	if it.Kind == store.ItemUser {
 		im.said[it.ID] = id
 	}

@@ -235,7 +235,10 @@ func TestExportGoesRoundWithAllThatAReaderSees(t *testing.T) {
 		}
 	}
 	if copied.ForkedFrom == nil || copied.ForkedFrom.Session != whole.ID {
-		t.Errorf("the copy comes from %+v, not from %s", copied.ForkedFrom, whole.ID)
+		t.Fatalf("the copy comes from %+v, not from %s", copied.ForkedFrom, whole.ID)
+	}
+	if it, err := b.Store.Item(t.Context(), copied.ForkedFrom.Item); err != nil || it.Session != whole.ID || !strings.Contains(string(it.Body), `"again"`) {
+		t.Errorf("it was made at %+v, %v", it, err)
 	}
 	projects, err := b.Store.Projects(t.Context())
 	if err != nil || len(projects) != 1 || projects[0].Name != "Their project" || whole.Project != projects[0].ID {

@@ -60,21 +60,42 @@ export async function request<T>(
 }
 
 export async function problemOf(response: Response): Promise<Problem> {
-  let doc: Record<string, unknown> = {};
-  try {
-    doc = (await response.json()) as Record<string, unknown>;
-  } catch {
-    // A proxy between may answer without a document; the status says enough.
-  }
+  return problem(response.status, await response.text().catch(() => ''), response.statusText, Number(response.headers.get('Retry-After')) || 0);
+}
+
+/** What an answer says that is none, or not the one that was hoped for. */
+export function problem(status: number, body: string, statusText = '', retryAfter = 0): Problem {
+  const doc = documentOf(body);
   const text = (key: string, otherwise: string) => (typeof doc[key] === 'string' ? (doc[key] as string) : otherwise);
-  return new Problem(
-    response.status,
-    text('code', `http_${response.status}`),
-    text('title', response.statusText || t.problem.status(response.status)),
-    text('detail', ''),
-    doc,
-    Number(response.headers.get('Retry-After')) || 0,
-  );
+  return new Problem(status, text('code', `http_${status}`), text('title', statusText || t.problem.status(status)), text('detail', ''), doc, retryAfter);
+}
+
+/** An object of JSON; a proxy between may answer without one, and the status says enough. */
+export function documentOf(body: string): Record<string, unknown> {
+  try {
+    const doc: unknown = JSON.parse(body);
+    return typeof doc === 'object' && doc !== null ? (doc as Record<string, unknown>) : {};
+  } catch {
+    return {};
+  }
+}
+
+/**
+ * Changes what has a version and was seen as old. Where another was faster, it is read again, and tried again as long as
+ * the change still fits what is there.
+ */
+export async function changeSeen<T extends { version: number }>(path: string, change: unknown, old: T, again: () => Promise<T | null | undefined>, fits: (now: T) => boolean): Promise<T> {
+  let seen = old;
+  for (let tries = 0; ; tries++) {
+    try {
+      return await request<T>('PATCH', path, change, undefined, { 'If-Match': `"${seen.version}"` });
+    } catch (error) {
+      const conflict = error instanceof Problem && error.status === 412;
+      const now = conflict && tries < 3 ? await again() : null;
+      if (!now || !fits(now)) throw error;
+      seen = now;
+    }
+  }
 }
 
 export const get = <T>(path: string, signal?: AbortSignal) => request<T>('GET', path, undefined, signal);

@@ -2,16 +2,13 @@
 // while its dialog is closed.
 
 import { t } from '../i18n/index.svelte';
-import { newId, noAnswer, Problem } from '../lib/api';
+import { documentOf, newId, noAnswer, problem, type Problem } from '../lib/api';
 import { base } from '../lib/base';
 import { importFile } from '../lib/transfer';
 import type { App } from './app.svelte';
 
 interface Answer {
   sessions?: { id: string }[];
-  code?: string;
-  title?: string;
-  detail?: string;
 }
 
 export class Importing {
@@ -84,17 +81,12 @@ export class Importing {
   }
 
   private async answered(request: XMLHttpRequest): Promise<void> {
-    let doc: Answer = {};
-    try {
-      doc = JSON.parse(request.responseText) as Answer;
-    } catch {
-      // A proxy's page; the status says enough.
-    }
-    if (request.status >= 300 || !doc.sessions) {
-      this.failed(new Problem(request.status, doc.code ?? '', doc.title ?? t.problem.status(request.status), doc.detail ?? ''));
+    const { sessions } = documentOf(request.responseText) as Answer;
+    if (request.status >= 300 || !sessions) {
+      this.failed(problem(request.status, request.responseText));
       return;
     }
-    const ids = doc.sessions.map((each) => each.id);
+    const ids = sessions.map((each) => each.id);
     await this.arrived(ids);
     const seen = this.shown;
     this.end();

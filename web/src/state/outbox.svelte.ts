@@ -105,7 +105,10 @@ export class Outbox {
     this.kick();
   }
 
-  /** The page goes: what waits for files is a draft again, which says what of it is lost. */
+  /**
+   * The page goes: what waits for files is a draft again, which says what of it is lost. What waited behind it goes on its
+   * way, as it would from the next page: its client id makes the two of them one message, whichever is heard.
+   */
   leave(): void {
     for (const entry of this.entries) this.takeBack(entry.client_id);
   }

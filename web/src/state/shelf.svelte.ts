@@ -3,7 +3,7 @@
 
 import { SvelteSet } from 'svelte/reactivity';
 import { t } from '../i18n/index.svelte';
-import { explain, get, newId, post, Problem, request } from '../lib/api';
+import { changeSeen, explain, get, newId, post, Problem, request } from '../lib/api';
 import { filterKey, filterQuery, fits, groupRows, holdPlaces, rangeOf, startOfDay, type Filter, type Group } from '../lib/groups';
 import type { IconName } from '../lib/icons';
 import { applies, changedFields, withProject, type ProjectFields } from '../lib/projects';
@@ -267,22 +267,14 @@ export class Shelf {
 
   async rename(row: SessionRow, title: string): Promise<boolean> {
     const path = `/api/v1/sessions/${encodeURIComponent(row.id)}`;
-    let seen = row;
-    for (let tries = 0; ; tries++) {
-      try {
-        this.app.know([await request<SessionRow>('PATCH', path, { title }, undefined, { 'If-Match': `"${seen.version}"` })]);
-        return true;
-      } catch (error) {
-        const conflict = error instanceof Problem && error.status === 412;
-        const now = conflict ? await this.app.fetchRow(row.id) : null;
-        // Something else of it was changed: its name may still be.
-        if (now && now.title === row.title && tries < 3) {
-          seen = now;
-          continue;
-        }
-        this.app.failed(t.said.renameFailed, error);
-        return false;
-      }
+    try {
+      // Something else of it may have been changed: its name still is.
+      const named = await changeSeen(path, { title }, row, () => this.app.fetchRow(row.id), (now) => now.title === row.title);
+      this.app.know([named]);
+      return true;
+    } catch (error) {
+      this.app.failed(t.said.renameFailed, error);
+      return false;
     }
   }
 
@@ -448,18 +440,9 @@ export class Shelf {
   }
 
   private async changeProject(change: Partial<ProjectFields>, old: Project): Promise<Project> {
-    let seen = old;
-    for (let tries = 0; ; tries++) {
-      try {
-        return await request<Project>('PATCH', `/api/v1/projects/${encodeURIComponent(old.id)}`, change, undefined, { 'If-Match': `"${seen.version}"` });
-      } catch (error) {
-        const conflict = error instanceof Problem && error.status === 412;
-        const now = conflict && tries < 3 ? (await get<{ projects: Project[] }>('/api/v1/projects')).projects.find((each) => each.id === old.id) : undefined;
-        // Something else of it was changed: that stays, and this is done as well.
-        if (!now || !applies(change, old, now)) throw error;
-        seen = now;
-      }
-    }
+    // Something else of it may have been changed: that stays, and this is done as well.
+    const again = async () => (await get<{ projects: Project[] }>('/api/v1/projects')).projects.find((each) => each.id === old.id);
+    return changeSeen(`/api/v1/projects/${encodeURIComponent(old.id)}`, change, old, again, (now) => applies(change, old, now));
   }
 
   async removeProject(project: Project): Promise<void> {

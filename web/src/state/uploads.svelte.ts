@@ -2,7 +2,7 @@
 // be kept. They are a draft's first and then, with what is still on its way, those of a message in the outbox.
 
 import { t } from '../i18n/index.svelte';
-import { newId, noAnswer, Problem } from '../lib/api';
+import { documentOf, newId, noAnswer, problem, type Problem } from '../lib/api';
 import { base } from '../lib/base';
 import type { Attached } from '../lib/types';
 
@@ -181,12 +181,7 @@ export class Uploads {
   }
 
   private answered(key: string, request: XMLHttpRequest): void {
-    let doc: Record<string, unknown> = {};
-    try {
-      doc = JSON.parse(request.responseText) as Record<string, unknown>;
-    } catch {
-      // A proxy's page; the status says enough.
-    }
+    const doc = documentOf(request.responseText);
     const entry = this.find(key);
     this.requests.delete(key);
     if (!entry) return;
@@ -197,8 +192,7 @@ export class Uploads {
       this.onchange();
       return;
     }
-    const say = (field: string, otherwise: string) => (typeof doc[field] === 'string' ? (doc[field] as string) : otherwise);
-    this.fail(key, new Problem(request.status, say('code', ''), say('title', t.problem.status(request.status)), say('detail', '')));
+    this.fail(key, problem(request.status, request.responseText));
   }
 
   private fail(key: string, problem: Problem): void {

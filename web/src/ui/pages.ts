@@ -15,6 +15,31 @@ export const pages = {
   projects: () => import('./Projects.svelte'),
 };
 
+/** Parts of pages that are not in their files, because they are shown only when a person asks or something happens. */
+export const lazy = {
+  palette: () => import('./Palette.svelte'),
+  keys: () => import('./KeysDialog.svelte'),
+  choose: () => import('./ChooseDialog.svelte'),
+  importing: () => import('./ImportDialog.svelte'),
+  find: () => import('./FindBar.svelte'),
+  itemMenu: () => import('./ItemMenu.svelte'),
+  edit: () => import('./MessageEditor.svelte'),
+  ask: () => import('./AskSheet.svelte'),
+  actions: () => import('./SessionActions.svelte'),
+  dialog: () => import('./SessionDialog.svelte'),
+  bulk: () => import('./BulkBar.svelte'),
+  choices: () => import('./ChoiceList.svelte'),
+  options: () => import('./OptionsSheet.svelte'),
+  agentLog: () => import('./AgentLog.svelte'),
+  agentLogDialog: () => import('./AgentLogDialog.svelte'),
+  menu: () => import('./Menu.svelte'),
+};
+
+/** Has all of it here. */
+export function fetchAll(): void {
+  void Promise.allSettled(Object.values({ ...pages, ...lazy }).map((load) => load()));
+}
+
 /** Asks for the page of a path, while the words are on their way too. */
 export function begin(path: string): void {
   const { page } = parseRoute(path);

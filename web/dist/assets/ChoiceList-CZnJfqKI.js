@@ -1,1 +1,0 @@
-export{t as default}from"./shared-CaNKm6D2.js";

@@ -11,7 +11,7 @@ GOLANGCI         := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)/golangci-lint
 # Where one test needs more than a few seconds it stands in a folder of its own.
 UNIT := ./cmd/... ./internal/... ./test/agent/... ./test/layout/... ./test/mockmodel/... ./web/...
 
-.PHONY: run build test test-go test-e2e test-go-race test-e2e-all test-browser test-real test-supervisors test-soak soak test-race lint lint-go lint-web check release test-release image bench bench-page web shots tools
+.PHONY: run build test test-go test-e2e test-go-race test-e2e-all test-browser test-browser-quick test-real test-supervisors test-soak soak test-race lint lint-go lint-web check release test-release image bench bench-page web shots tools
 
 run: build
 	exec bin/holdfast up
@@ -21,9 +21,9 @@ build:
 
 # Quick: under six minutes on two cores. What drives the built binary is never
 # taken from go's cache of results (-count 1): it does not know of that binary.
-# `make check` runs the same with the race
-# detector and without leaving anything out.
-test: test-go test-e2e test-browser
+# In the browser each case is at one of the two sizes, by turns. `make check` runs
+# the same with the race detector and without leaving anything out.
+test: test-go test-e2e test-browser-quick
 
 test-go:
 	$(GO) test -timeout 5m $(UNIT)
@@ -41,6 +41,9 @@ test-e2e-all:
 test-browser: web/node_modules test/browser/node_modules
 	cd test/browser && npm test
 	cd web && npm run drive
+
+test-browser-quick: export HOLDFAST_TEST_QUICK := 1
+test-browser-quick: test-browser
 
 # The real Hermes Agent and OpenCode, with a scripted model.
 test-real:

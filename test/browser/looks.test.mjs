@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { scenes, speak, stage } from '../../web/mock/scenes.mjs';
-import { desktop, faultless, launch, phone } from './page.mjs';
+import { desktop, faultless, launch, phone, runsAt } from './page.mjs';
 import { beyond, small } from './measure.mjs';
 
 let browser;
@@ -20,7 +20,8 @@ after(async () => {
 describe('at both sizes', { concurrency: 2 }, () => {
   for (const size of [desktop, phone]) {
     describe(size.name, { concurrency: 1 }, () => {
-      for (const [name, scene] of Object.entries(scenes)) {
+      for (const [i, [name, scene]] of Object.entries(scenes).entries()) {
+        if (!runsAt(size, i)) continue;
         test(name, { timeout: 60_000 }, async () => {
           if (!profiles.has(size)) profiles.set(size, await browser.newContext({ ...size.options, serviceWorkers: 'block' }));
           const page = await profiles.get(size).newPage();

@@ -3,6 +3,8 @@
 //
 //   npm test [-- login.test.mjs …]     npm run shots [-- name…]
 //
+// HOLDFAST_TEST_QUICK=1 is the quick part: each case at one of the two sizes, by turns.
+//
 // CHROMIUM is the path of the browser. Without it the tests take chromium-headless-shell where it is installed: the same
 // pages for a quarter of the work, because nothing of a window is made. The pictures, and web/mock/drive.mjs, take the
 // whole Chromium. Without any everything is skipped, which is a failure where CI is set.
@@ -25,7 +27,7 @@ if (!existsSync(chromium)) {
 }
 
 /** The longest come first: begun last, one of them would run alone at the end. */
-const LONGEST = ['sessions', 'looks', 'transcript', 'composer', 'states', 'faults'];
+const LONGEST = ['looks', 'sessions', 'states', 'transcript', 'composer', 'access', 'faults', 'writing', 'chat'];
 const rank = (file) => (LONGEST.includes(file.split('.')[0]) ? LONGEST.indexOf(file.split('.')[0]) : LONGEST.length);
 
 const bin = mkdtempSync(join(tmpdir(), 'hf-browser'));

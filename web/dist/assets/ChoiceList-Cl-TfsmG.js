@@ -1,1 +1,0 @@
-export{o as default}from"./shared-CSG-xjQ4.js";

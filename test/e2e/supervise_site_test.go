@@ -48,7 +48,8 @@ const service = "holdfast"
 func newSite(t *testing.T, m manager) *site {
 	t.Helper()
 	addr := freeAddr(t)
-	w := newWorld(t, nil, fmt.Sprintf("addr = %q\n[leases]\nasked = \"8s\"\n", addr))
+	// A supervisor's client may take seconds to say that the host is down; only then are the agents looked at.
+	w := newWorld(t, nil, fmt.Sprintf("addr = %q\n[leases]\nasked = \"15s\"\n", addr))
 	dir := filepath.Dir(w.home)
 	s := &site{
 		world: w, m: m, dir: dir, addr: addr, user: filepath.Join(dir, "u"), services: filepath.Join(dir, "sv"),

@@ -456,7 +456,13 @@ func (im *importer) Blob(b transcript.Blob) error {
 // Rewound takes back what was taken back there.
 func (im *importer) Rewound(r transcript.Rewound) error {
 	session, id := im.id, im.said[r.Item]
-	return im.later(0, func(tx *store.Tx) error { return tx.Rewind(session, id) })
+	return im.later(0, func(tx *store.Tx) error {
+		err := tx.Rewind(session, id)
+		if errors.Is(err, store.ErrNotFound) {
+			return &Error{Code: CodeBadImport, Message: fmt.Sprintf("The file cannot be imported: the message %.40q is taken back, which began no run or was taken back already. Nothing was imported.", r.Item)}
+		}
+		return err
+	})
 }
 
 // End has the session whole.

@@ -277,6 +277,65 @@ func TestExportGoesRoundWithAllThatAReaderSees(t *testing.T) {
 	}
 }
 
+// Two messages that waited changed places, and were taken back one after the
+// other: the first in the log first, which was read last.
+func TestExportGoesRoundAfterRewindsOfAnotherOrder(t *testing.T) {
+	a, b := shop(t), shop(t)
+	id, now := newID("s"), time.Now()
+	err := a.Store.Update(store.Durable, func(tx *store.Tx) error {
+		if _, err := tx.CreateSession(store.Session{ID: id, Agent: "a", Cwd: "/somewhere"}); err != nil {
+			return err
+		}
+		for _, step := range []struct {
+			run  string
+			kind store.Kind
+			body any
+		}{
+			{"r1", store.MessageUser, store.MessageBody{Item: "u1", Text: "one"}},
+			{"r2", store.MessageUser, store.MessageBody{Item: "u2", Text: "two"}},
+			{"r2", store.TextDelta, store.DeltaBody{Item: "a2", Text: "to two"}},
+			{"r2", store.ItemClosed, store.ClosedBody{Item: "a2"}},
+			{"r1", store.TextDelta, store.DeltaBody{Item: "a1", Text: "to one"}},
+			{"r1", store.ItemClosed, store.ClosedBody{Item: "a1"}},
+		} {
+			if _, err := tx.Append(id, step.run, step.kind, step.body); err != nil {
+				return err
+			}
+		}
+		for run, item := range map[string]string{"r1": "u1", "r2": "u2"} {
+			if err := tx.PutRun(store.Run{ID: run, Session: id, Item: item, State: store.RunStateEnded, Reason: store.EndTurn, QueuedAt: now, StartedAt: now, EndedAt: now}); err != nil {
+				return err
+			}
+		}
+		return errors.Join(tx.Rewind(id, "u1"), tx.Rewind(id, "u2"))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := exported(t, a, id)
+	list, err := b.Import(t.Context(), strings.NewReader(first), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(renamed(first), renamed(exported(t, b, list[0].Session.ID))); diff != "" {
+		t.Errorf("not the same after the way round:\n%s", diff)
+	}
+
+	// Written by hand: the first takes the other with it, which is said of the line.
+	last := strings.LastIndex(first, `{"rewound"`)
+	end := strings.LastIndex(first, `{"end"`)
+	before := strings.LastIndex(first[:last], `{"rewound"`)
+	other := shop(t)
+	_, err = other.Import(t.Context(), strings.NewReader(first[:before]+first[last:end]+first[before:last]+first[end:]), "")
+	var e *Error
+	if !errors.As(err, &e) || e.Code != CodeBadImport || !strings.Contains(e.Message, "Nothing was imported") {
+		t.Errorf("%v", err)
+	}
+	if rows, err := other.Store.Sessions(t.Context(), store.SessionsFilter{}, "", 10); err != nil || len(rows.Sessions) > 0 {
+		t.Errorf("left %+v, %v", rows, err)
+	}
+}
+
 // handoverOf is what a new agent would be told of a session.
 func (m *Manager) handoverOf(id string) (text string, err error) {
 	err = m.Store.Update(store.Relaxed, func(tx *store.Tx) error {

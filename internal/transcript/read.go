@@ -264,7 +264,8 @@ func (f *reader) rewound(r *Rewound) error {
 	if at < 0 {
 		return f.wrong("what was taken back is no message before it, or was taken back already")
 	}
-	f.messages, f.last = f.messages[:at], ""
+	// Which others it takes with it is known to who reads the session: they may have been read in another order.
+	f.messages, f.last = slices.Delete(f.messages, at, at+1), ""
 	if f.v == nil {
 		return nil
 	}

@@ -40,8 +40,8 @@ type orderInput struct {
 
 // Choice is what a person chooses of what an agent offers.
 type Choice struct {
-	Mode   string                     `json:"mode,omitempty" doc:"The id of one of the agent's modes, or a value of its option of the category mode; at most 500 bytes"`
-	Model  string                     `json:"model,omitempty" doc:"The id of one of the agent's models, or a value of its option of the category model; at most 500 bytes"`
+	Mode   string                     `json:"mode,omitempty" maxLength:"500" doc:"The id of one of the agent's modes, or a value of its option of the category mode; at most 500 bytes"`
+	Model  string                     `json:"model,omitempty" maxLength:"500" doc:"The id of one of the agent's models, or a value of its option of the category model; at most 500 bytes"`
 	Config map[string]json.RawMessage `json:"config,omitempty" doc:"By the id of the agent's option: a string or a boolean; at most 100 are kept"`
 }
 

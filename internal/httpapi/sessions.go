@@ -175,6 +175,7 @@ type itemsOutput struct {
 	Body struct {
 		Items  []store.Item `json:"items" nullable:"false" doc:"Ascending; open ones folded to the cursor"`
 		Cursor string       `json:"cursor" doc:"The stream from here misses nothing"`
+		Last   int64        `json:"last_event" doc:"The log's last event at the cursor: a session whose activity is higher has more"`
 		Seq    int64        `json:"seq" doc:"The session's seq at the cursor"`
 		More   bool         `json:"more" doc:"There may be older items"`
 		Newer  bool         `json:"newer" doc:"There may be newer items"`
@@ -438,8 +439,8 @@ func (s *Server) listItems(ctx context.Context, in *itemsInput) (*itemsOutput, e
 	}
 	out := &itemsOutput{}
 	out.Body.Items = orEmpty(page.Items)
-	out.Body.Cursor, out.Body.Seq, out.Body.More = page.Cursor, page.Seq, page.More
-	out.Body.Newer = page.Newer
+	out.Body.Cursor, out.Body.Last, out.Body.Seq = page.Cursor, page.Last, page.Seq
+	out.Body.More, out.Body.Newer = page.More, page.Newer
 	out.Body.Runs = runViews(page.Runs)
 	out.Body.Messages = make([]Asked, 0, len(page.Messages))
 	for _, m := range page.Messages {

@@ -15,6 +15,7 @@ const itemsBytes = 4 << 20 // about; a page with long items is a shorter one
 type ItemsPage struct {
 	Items  []Item
 	Cursor string
+	Last   int64 // the log's last event at the cursor
 	Seq    int64 // the session's last seq at the cursor
 	More   bool  // there may be earlier items
 	Newer  bool  // there may be later items
@@ -110,6 +111,7 @@ func (p *ItemsPage) end() int64 {
 // itemsPage makes a page of what read finds in a session.
 func (s *Store) itemsPage(ctx context.Context, session string, read func(q *reading, last int64, p *ItemsPage) error) (p ItemsPage, err error) {
 	p.Cursor, err = s.snapshot(ctx, func(q *reading, last int64) (err error) {
+		p.Last = last
 		if p.Seq, err = q.seq(session); err != nil {
 			return err
 		}

@@ -188,8 +188,8 @@ func TestPagesAroundAnItem(t *testing.T) {
 	for after, newer := p.Items[len(p.Items)-1].Seq, true; newer; {
 		p, err := s.ItemsFrom(t.Context(), session, after, 4)
 		got = append(got, ids(p, err)...)
-		if id, ok := s.ParseCursor(p.Cursor); !ok || id != s.Last() || !p.More {
-			t.Errorf("after %d: cursor %s, more %v", after, p.Cursor, p.More)
+		if id, ok := s.ParseCursor(p.Cursor); !ok || id != s.Last() || p.Last != id || !p.More {
+			t.Errorf("after %d: cursor %s, last %d, more %v", after, p.Cursor, p.Last, p.More)
 		}
 		after, newer = p.Items[len(p.Items)-1].Seq, p.Newer
 	}

@@ -78,6 +78,62 @@ atBothSizes([
     },
   ],
   [
+    'a session is unread when something was said in it, however little, and not for what is set or falls asleep',
+    async ({ world, visitor }) => {
+      const person = await visitor();
+      const { page } = person;
+      const id = await person.begin('title Mine title\nsay "one"');
+      await person.finished();
+      await page.goto(world.base);
+      await rowOf(page, 'Mine').waitFor();
+      const unread = () => rowOf(page, 'Mine').locator('.row.unread').count();
+      const patch = async (change) => {
+        const { version } = await world.session(id);
+        const answer = await fetch(`${world.base}/api/v1/sessions/${id}`, {
+          method: 'PATCH',
+          headers: { Authorization: `Bearer ${world.token}`, 'Content-Type': 'application/json', 'If-Match': `"${version}"` },
+          body: JSON.stringify(change),
+        });
+        assert.equal(answer.status, 200);
+      };
+      await world.call('POST', `/api/v1/sessions/${id}/agent/end`, {});
+      await until('the agent sleeps', async () => (await world.session(id)).agent_state === 'ended');
+      for (let n = 1; n < 10; n++) await patch({ title: `Mine ${n}`, tags: [`t${n}`] });
+      await patch({ title: 'Mine again', pinned: true });
+      await rowOf(page, 'Mine again').waitFor();
+      assert.equal(await unread(), 0, 'what was set is no news');
+
+      // On another device.
+      await world.call('POST', `/api/v1/sessions/${id}/messages`, { client_id: 'elsewhere', text: 'say "two"' });
+      await until('it is unread', unread);
+      const tab = await person.tab();
+      await tab.goto(`${world.base}/s/${id}`);
+      await tab.getByText('two', { exact: true }).waitFor();
+      await tab.close({ runBeforeUnload: true });
+      await until('read in another tab it is not', async () => (await unread()) === 0);
+
+      await world.call('POST', `/api/v1/sessions/${id}/messages`, { client_id: 'elsewhere 2', text: 'say "three"' });
+      await until('it is unread', unread);
+      await page.reload();
+      await until('it still is', unread);
+      await rowOf(page, 'Mine').locator('.row').click();
+      await page.getByText('three', { exact: true }).waitFor();
+      await page.goBack();
+      await rowOf(page, 'Mine').waitFor();
+      assert.equal(await unread(), 0, 'it was opened');
+      await page.reload();
+      await rowOf(page, 'Mine').waitFor();
+      assert.equal(await unread(), 0, 'it was opened');
+
+      // What an older page kept knows no event.
+      const older = (at) => page.evaluate(([key, at]) => localStorage.setItem(key, JSON.stringify({ seq: 1, at })), [`holdfast.seen.${id}`, at]);
+      await older(Date.now() + 60_000);
+      await page.reload();
+      await rowOf(page, 'Mine').waitFor();
+      assert.equal(await unread(), 0, 'it was read after the last word');
+    },
+  ],
+  [
     'a session is deleted without a question and had back within ten seconds; the open one too; the trash has the rest',
     async ({ world, visitor }) => {
       const [a] = await sessions(world, 'first', 'second');

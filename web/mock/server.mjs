@@ -553,7 +553,7 @@ const routes = [
     if (q.get('around')) from = Math.max(0, around - (limit >> 1));
     end = Math.min(end, from + limit);
     const page = all.slice(from, end);
-    return [200, { items: page, runs: runsOf(m[1], page), cursor: cursor(), seq: sessions.get(m[1]).seq, more: from > 0, newer: end < all.length }];
+    return [200, { items: page, runs: runsOf(m[1], page), cursor: cursor(), last_event: log.length, seq: sessions.get(m[1]).seq, more: from > 0, newer: end < all.length }];
   }],
   ['GET', /^\/api\/v1\/sessions\/([^/]+)\/events$/, (m, q) => {
     const after = Number(q.get('after')) || 0;

@@ -130,7 +130,7 @@ describe('fold', () => {
 describe('snapshots', () => {
   const item = (id: string, n: number): Item => ({ id, session: S, run: 'r', kind: 'user', seq: n, at: '', open: false, body: { text: id } });
 
-  const page = (seq: number, items: Item[], runs: Run[] = []): ItemsPage => ({ items, runs, cursor: 'x', seq });
+  const page = (seq: number, items: Item[], runs: Run[] = []): ItemsPage => ({ items, runs, cursor: 'x', last_event: seq, seq });
   const run = (id: string, state: Run['state'], more: Partial<Run> = {}): Run => ({ id, item: `u${id}`, state, ...more });
 
   it('put older pages before, once, and keep what is known of runs', () => {
@@ -217,7 +217,7 @@ describe('fold, for any log', () => {
   const pageAfter = (events: LogEvent[], seq: number, after: number): ItemsPage => {
     const view = fold(emptyView(S), events.slice(0, seq));
     const items = view.items.filter((item) => item.seq > after);
-    return { items: items.slice(0, 2), newer: items.length > 2, more: true, runs: Object.values(view.runs), cursor: '', seq };
+    return { items: items.slice(0, 2), newer: items.length > 2, more: true, runs: Object.values(view.runs), cursor: '', last_event: seq, seq };
   };
 
   it('is the same for who reads from the beginning page by page to the end, while more comes', () => {

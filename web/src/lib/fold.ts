@@ -57,6 +57,8 @@ export interface View {
   session: string;
   /** Of the last event that is in; events up to it are dropped. */
   seq: number;
+  /** Its id, or that of a later one, of another session. */
+  event: number;
   /** A range of the log without a gap. */
   items: Item[];
   /** The log goes on behind the last item here: what comes is not among the items until what is between is loaded. */
@@ -92,6 +94,7 @@ export function emptyView(session: string): View {
   return {
     session,
     seq: 0,
+    event: 0,
     items: [],
     ahead: false,
     asked: [],
@@ -112,6 +115,7 @@ export function fromSnapshot(session: string, page: ItemsPage, before: View = em
   return {
     ...before,
     seq: page.seq,
+    event: page.last_event,
     gap: false,
     items: page.items,
     ahead: page.newer ?? false,
@@ -249,6 +253,7 @@ export function fold(view: View, events: LogEvent[]): View {
     if (event.session !== view.session || event.seq <= draft.view.seq) continue;
     if (event.seq > draft.view.seq + 1) draft.view.gap = true;
     draft.view.seq = event.seq;
+    draft.view.event = event.id;
     draft.apply(event);
   }
   return draft.view;

@@ -270,7 +270,7 @@ describe('pages', () => {
         const answer = items.find((each) => each.run === run.id && each.kind !== 'user');
         return part.includes(message) ? [] : [{ item: message, before: answer?.seq ?? 0 }];
       });
-      return { items: part, runs: these, messages, cursor: '', seq: n, more: older.length > part.length };
+      return { items: part, runs: these, messages, cursor: '', last_event: n, seq: n, more: older.length > part.length };
     };
     return { items, page };
   }

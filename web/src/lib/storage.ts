@@ -27,6 +27,11 @@ export function drop(key: string): void {
   }
 }
 
+/** Calls then when another tab has written something whose key begins so. */
+export function writtenElsewhere(prefix: string, then: () => void): void {
+  window.addEventListener('storage', ({ key }) => key?.startsWith(PREFIX + prefix) && then());
+}
+
 /** The entries whose key begins so, with that beginning cut off. */
 export function entriesUnder(prefix: string): [key: string, value: string][] {
   const out: [string, string][] = [];

@@ -266,6 +266,8 @@ export interface ItemsPage {
   /** Those that the items belong to, in the order of the queue. */
   runs: Run[];
   cursor: string;
+  /** The log's last event that is in. */
+  last_event: number;
   seq: number;
   /** There may be older items. */
   more?: boolean;

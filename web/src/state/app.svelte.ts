@@ -6,7 +6,8 @@ import { explain, get, post, Problem } from '../lib/api';
 import { base, inside } from '../lib/base';
 import type { AgentOptions } from '../lib/fold';
 import { parseRoute, type Route } from '../lib/route';
-import { drop, read, readJSON, write } from '../lib/storage';
+import { unread, type Seen } from '../lib/seen';
+import { drop, read, readJSON, write, writtenElsewhere } from '../lib/storage';
 import { SharedStream } from '../lib/shared';
 import { countParagraphs, endWords, loginFailed } from '../lib/words';
 import type { Agent, Approval, LogEvent, Me, SessionRow } from '../lib/types';
@@ -37,8 +38,6 @@ interface ListPage {
 const LIST_PAGE = 100;
 /** How long a list that could not be read waits before it is read again, in milliseconds. */
 const LOAD_AGAIN = 3000;
-/** A session goes on by a few events without a word: its row is written, its agent is put to sleep. A run has more. */
-const QUIET = 8;
 /** A page that nobody sees gives its connection back after this long: a browser has six for all of its tabs. */
 const HIDDEN_FOR = 60_000;
 
@@ -98,7 +97,7 @@ export class App {
   /** No place has been gone to yet in this life of the page. */
   private first = true;
   /** How far each session has been read here; null where it never was. */
-  private readonly seen = new Map<string, number | null>();
+  private seen = $state.raw(new Map<string, Seen | null>());
 
   constructor() {
     this.drafts = new Drafts(() => this.loggedOut());
@@ -135,8 +134,7 @@ export class App {
       () => this.health.newer,
       () => this.drafts.uploading || this.outbox.uploading,
     ).start();
-    // Another tab has read something.
-    window.addEventListener('storage', () => this.seen.clear());
+    writtenElsewhere('seen.', () => (this.seen = new Map()));
     window.addEventListener('online', () => this.stream.nudge());
     window.addEventListener('pageshow', (event) => {
       if (event.persisted) this.stream.nudge();
@@ -548,8 +546,8 @@ export class App {
   unread(row: SessionRow): boolean {
     if (row.state === 'running' || row.state === 'queued' || this.session?.id === row.id) return false;
     let seen = this.seen.get(row.id);
-    if (seen === undefined) this.seen.set(row.id, (seen = readJSON<{ seq: number } | null>(`seen.${row.id}`, null)?.seq ?? null));
-    return seen === null ? row.activity > this.baseline : row.seq > seen + QUIET;
+    if (seen === undefined) this.seen.set(row.id, (seen = readJSON<Seen | null>(`seen.${row.id}`, null)));
+    return unread(row, seen, this.baseline);
   }
 
   toast(text: string, good = false, action?: Toast['action']): number {

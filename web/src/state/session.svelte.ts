@@ -4,6 +4,7 @@ import { t } from '../i18n/index.svelte';
 import { get, post, Problem, request } from '../lib/api';
 import { SvelteMap } from 'svelte/reactivity';
 import { emptyView, fold, fromSnapshot, trimmed, withKept, withNewer, withOlder, withOptions, withoutNewer, withTail, type View } from '../lib/fold';
+import type { Seen } from '../lib/seen';
 import { drop, readJSON, write } from '../lib/storage';
 import type { FoundFile, Item, ItemsPage, LogEvent, SessionRow } from '../lib/types';
 
@@ -16,11 +17,6 @@ const AROUND = 800;
 const MANY = 1200;
 /** So many of the last events tell what was said last of the agent: few come after it while it has to be said. */
 const TAIL = 100;
-
-interface Seen {
-  seq: number;
-  at: number;
-}
 
 /** Where a person reads: what a row begins with, and how far its top is below the window's, in pixels. */
 export interface Place {
@@ -45,8 +41,8 @@ export class OpenSession {
   readonly seenBefore: Seen | null;
   /** What the person opened or closed, by the key of its card: rows come and go as they are scrolled by. */
   readonly opened = new SvelteMap<string, boolean>();
-  /** The last event that was read by who reads back since, or 0 for who is at the end. */
-  readTo = 0;
+  /** The last event that was read by who reads back since, or null for who is at the end. */
+  readTo: Pick<Seen, 'seq' | 'event'> | null = null;
   /** Where the person read when the session was left, or null: at the end. */
   place: Place | null;
 
@@ -342,8 +338,8 @@ export class OpenSession {
 
   /** What has come so far has been read; or, for who reads back, what had come when that began. */
   markSeen(): void {
-    const seq = this.readTo || this.view.seq;
-    if (this.loaded && seq > 0) write(`seen.${this.id}`, JSON.stringify({ seq, at: Date.now() } satisfies Seen));
+    const { seq, event } = this.readTo ?? this.view;
+    if (this.loaded && seq > 0) write(`seen.${this.id}`, JSON.stringify({ seq, event, at: Date.now() } satisfies Seen));
   }
 
   close(): void {

@@ -11,7 +11,7 @@ let store: Map<string, string>;
 let answer: (() => void) | null;
 
 const say = (n: number, from = log.length + 1): LogEvent[] => {
-  const events = Array.from({ length: n }, (_, i) => ({ id: from + i, session: 's', seq: from + i, run: '', at: '2026-11-24T12:00:00.000Z', kind: 'message.user', body: { item: `i${from + i}`, text: `${from + i}` } }));
+  const events = Array.from({ length: n }, (_, i) => ({ id: 10 * (from + i), session: 's', seq: from + i, run: '', at: '2026-11-24T12:00:00.000Z', kind: 'message.user', body: { item: `i${from + i}`, text: `${from + i}` } }));
   log.push(...events);
   return events;
 };
@@ -26,7 +26,7 @@ function page(query: URLSearchParams): ItemsPage | null {
   if (before) [from, to] = [Math.max(0, before - 1 - limit!), before - 1];
   else if (after) [from, to] = [after, Math.min(log.length, after + limit!)];
   else if (around) [from, to] = [Math.max(0, at - limit! / 2), Math.min(log.length, at + limit! / 2)];
-  return { items: log.slice(from, to).map(itemOf), runs: [], cursor: '', seq: log.length, more: from > 0, newer: to < log.length };
+  return { items: log.slice(from, to).map(itemOf), runs: [], cursor: '', last_event: 10 * log.length, seq: log.length, more: from > 0, newer: to < log.length };
 }
 
 beforeEach(() => {
@@ -142,4 +142,18 @@ it('reads the place again after events were missed, not the end', async () => {
   await vi.waitFor(() => expect(session.view.gap).toBe(false));
   expect(ends(session)).toEqual([1960, 2059]);
   expect(session.view.seq).toBe(10_006);
+});
+
+it('keeps the last event that was shown: of the snapshot, of the stream, or where who reads back left the end', async () => {
+  const seen = () => JSON.parse(store.get('holdfast.seen.s')!) as { seq: number; event: number };
+  (await open()).close();
+  expect(seen()).toMatchObject({ seq: 10_000, event: 100_000 });
+  const session = await open();
+  session.apply(say(1));
+  session.markSeen();
+  expect(seen()).toMatchObject({ seq: 10_001, event: 100_010 });
+  session.readTo = { seq: session.view.seq, event: session.view.event };
+  session.apply(say(3));
+  session.close();
+  expect(seen()).toMatchObject({ seq: 10_001, event: 100_010 });
 });

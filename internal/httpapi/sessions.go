@@ -181,7 +181,8 @@ type itemsOutput struct {
 		Newer  bool         `json:"newer" doc:"There may be newer items"`
 		Runs   []RunView    `json:"runs" nullable:"false" doc:"The runs that the items belong to; on the page with the newest item, and on one around an item, also those that have not ended"`
 
-		Messages []Asked `json:"messages" nullable:"false" doc:"Those of the runs that are not among the items: sent while another run was on, or with an answer longer than a page, or waiting, or said into one of them after having waited"`
+		Plan     *store.Item `json:"plan,omitempty" doc:"The plan of the newest run, where it is not among the items; on a page that does not reach the end only while that run is under way"`
+		Messages []Asked     `json:"messages" nullable:"false" doc:"Those of the runs that are not among the items: sent while another run was on, or with an answer longer than a page, or waiting, or said into one of them after having waited"`
 	}
 }
 
@@ -441,7 +442,7 @@ func (s *Server) listItems(ctx context.Context, in *itemsInput) (*itemsOutput, e
 	out.Body.Items = orEmpty(page.Items)
 	out.Body.Cursor, out.Body.Last, out.Body.Seq = page.Cursor, page.Last, page.Seq
 	out.Body.More, out.Body.Newer = page.More, page.Newer
-	out.Body.Runs = runViews(page.Runs)
+	out.Body.Runs, out.Body.Plan = runViews(page.Runs), page.Plan
 	out.Body.Messages = make([]Asked, 0, len(page.Messages))
 	for _, m := range page.Messages {
 		out.Body.Messages = append(out.Body.Messages, Asked(m))

@@ -344,9 +344,9 @@ func (in *interpreter) update(e entry) error {
 		if err != nil {
 			return err
 		}
-		item := "p" + in.run.ID
+		item := store.PlanItem(in.run.ID)
 		if in.run.ID == "" {
-			item = "p" + in.ep.Name
+			item = store.PlanItem(in.ep.Name)
 		}
 		_, err = in.tx.Append(in.s.ID, in.run.ID, store.PlanChanged, store.PlanBody{Item: item, Entries: entries})
 		return err

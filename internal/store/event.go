@@ -188,6 +188,10 @@ type PlanBody struct {
 	Entries json.RawMessage `json:"entries"`
 }
 
+// PlanItem is the id of the item that is a run's plan: a run has one at most.
+// What an agent plans outside of a run is of its epoch.
+func PlanItem(run string) string { return "p" + run }
+
 // ClosedBody is the body of item.closed. Status, where it is set, replaces the
 // status of a tool; EndedAt is set on tools and thoughts.
 type ClosedBody struct {

@@ -25,6 +25,11 @@ type ItemsPage struct {
 	// run was on, or with an answer longer than a page, or waiting; and those
 	// that had waited from before the page and were said into one of Runs.
 	Messages []Asked
+
+	// Plan is that of the newest run, where it is not among Items: it was made
+	// before them, or while somebody reads elsewhere. A page that does not reach
+	// the end has it only while the run is under way.
+	Plan *Item
 }
 
 // Asked is a message, and where its answer begins.
@@ -58,7 +63,7 @@ func (s *Store) Items(ctx context.Context, session string, before int64, limit i
 		if len(p.Items) > 0 {
 			first = p.Items[0].Seq
 		}
-		return q.beside(session, p, first, to, !p.Newer)
+		return q.beside(session, p, first, to, last, !p.Newer)
 	})
 }
 
@@ -71,7 +76,7 @@ func (s *Store) ItemsFrom(ctx context.Context, session string, after int64, limi
 		if p.Items, p.Newer, err = q.items(newerItemsQuery, session, after, limit, last); err != nil {
 			return err
 		}
-		return q.beside(session, p, after+1, p.end(), !p.Newer)
+		return q.beside(session, p, after+1, p.end(), last, !p.Newer)
 	})
 }
 
@@ -96,7 +101,7 @@ func (s *Store) ItemsAround(ctx context.Context, session, item string, limit int
 			return err
 		}
 		p.Items, p.Newer = append(p.Items, newer...), more
-		return q.beside(session, p, p.Items[0].Seq, p.end(), true)
+		return q.beside(session, p, p.Items[0].Seq, p.end(), last, true)
 	})
 }
 
@@ -125,7 +130,7 @@ func (s *Store) itemsPage(ctx context.Context, session string, read func(q *read
 
 // beside adds to a page of what was made from first on and before before what
 // belongs to its items, and where live is set the runs that have not ended.
-func (q *reading) beside(session string, p *ItemsPage, first, before int64, live bool) (err error) {
+func (q *reading) beside(session string, p *ItemsPage, first, before, last int64, live bool) (err error) {
 	var ids []string
 	if live {
 		ids, err = queryRead(q, func(r scanner) (id string, err error) { return id, r.Scan(&id) }, pendingRunsQuery, session)
@@ -135,6 +140,11 @@ func (q *reading) beside(session string, p *ItemsPage, first, before int64, live
 	}
 	if p.Runs, err = q.runsOf(p.Items, ids...); err != nil {
 		return err
+	}
+	if live {
+		if p.Plan, err = q.plan(p, last); err != nil {
+			return err
+		}
 	}
 	if p.Messages, err = q.asked(p.Runs, p.Items); err != nil || len(p.Items) == 0 {
 		return err
@@ -313,6 +323,29 @@ func (q *reading) runsOf(items []Item, more ...string) ([]Run, error) {
 		return nil, err
 	}
 	return queryRead(q, scanRun, runsOfQuery, string(list))
+}
+
+// plan returns ItemsPage.Plan, or nil.
+func (q *reading) plan(p *ItemsPage, last int64) (*Item, error) {
+	for _, r := range slices.Backward(p.Runs) {
+		if r.State != RunStateCurrent && r.State != RunStateEnded {
+			continue
+		}
+		id := PlanItem(r.ID)
+		if p.Newer && r.State == RunStateEnded || slices.ContainsFunc(p.Items, func(it Item) bool { return it.ID == id }) {
+			return nil, nil
+		}
+		it, err := one1(queryRead(q, scanItem, shownItemQuery, id))
+		if errors.Is(err, ErrNotFound) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		it.Body, err = q.fold(it, last, nil)
+		return &it, err
+	}
+	return nil, nil
 }
 
 // asked returns the messages of the runs that are not among the items, oldest

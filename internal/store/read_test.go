@@ -144,6 +144,77 @@ func TestItemsPages(t *testing.T) {
 	}
 }
 
+// The plan of the run under way is with every page that reaches the end or lies
+// somewhere, as it is now, and once: beside the items or among them.
+func TestPlanBesideThePage(t *testing.T) {
+	s := newStore(t)
+	session := newSession(t, s)
+	queue := func(id, state string) {
+		t.Helper()
+		err := s.Update(Durable, func(tx *Tx) error {
+			return tx.PutRun(Run{ID: id, Session: session, State: state, QueuedAt: time.Now()})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	steps := func(list string) PlanBody {
+		return PlanBody{Item: PlanItem("r1"), Entries: json.RawMessage(list)}
+	}
+	add := func(run string, kind Kind, body any) {
+		t.Helper()
+		err := s.Update(Durable, func(tx *Tx) error {
+			_, err := tx.Append(session, run, kind, body)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	queue("r1", RunStateCurrent)
+	queue("r2", RunStateQueued)
+	add("r1", TextDelta, DeltaBody{Item: "a", Text: "a"})
+	add("r1", PlanChanged, steps(`[1]`))
+	for i := range 20 {
+		add("r1", TextDelta, DeltaBody{Item: "b" + number(i), Text: "b"})
+	}
+	add("r1", PlanChanged, steps(`[2]`))
+	plan := func(p ItemsPage, err error) string {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Plan == nil {
+			return ""
+		}
+		if slices.ContainsFunc(p.Items, func(it Item) bool { return it.ID == p.Plan.ID }) {
+			t.Error("the plan is beside the items and among them")
+		}
+		return string(p.Plan.Body)
+	}
+	const now = `{"entries":[2]}`
+	ctx := t.Context()
+	for _, tt := range []struct {
+		name        string
+		page        func() (ItemsPage, error)
+		current, at string // while the run is under way, and when it has ended
+	}{
+		{"the newest", func() (ItemsPage, error) { return s.Items(ctx, session, 0, 5) }, now, now},
+		{"one with it", func() (ItemsPage, error) { return s.Items(ctx, session, 0, 50) }, "", ""},
+		{"around an item", func() (ItemsPage, error) { return s.ItemsAround(ctx, session, "b"+number(9), 5) }, now, ""},
+		{"from an item to the end", func() (ItemsPage, error) { return s.ItemsFrom(ctx, session, 10, 50) }, now, now},
+	} {
+		queue("r1", RunStateCurrent)
+		if got := plan(tt.page()); got != tt.current {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.current)
+		}
+		queue("r1", RunStateEnded)
+		if got := plan(tt.page()); got != tt.at {
+			t.Errorf("%s, behind the run: %q, want %q", tt.name, got, tt.at)
+		}
+	}
+}
+
 // Pages from an item on, in both directions, are the transcript: each item once,
 // and each page says whether there is more.
 func TestPagesAroundAnItem(t *testing.T) {

@@ -414,6 +414,35 @@ atBothSizes([
     { once: true },
   ],
   [
+    'the plan of a run that is longer than what is loaded is pinned, changes, and stands in one place',
+    async ({ world, visitor, size }) => {
+      const { id } = await world.call('POST', '/api/v1/sessions', { agent: 'script', cwd: world.work });
+      const text = `plan "*Count|Tell"\n${rounds(0, 60)}\nask q1 "Counted"\nplan "+Count|*Tell"\nask q2 "Told"\nplan "+Count|+Tell"\nask q3 "Gone"`;
+      await world.call('POST', `/api/v1/sessions/${id}/messages`, { text, client_id: 'long' });
+      const question = (title) => until(title, async () => (await world.call('GET', '/api/v1/approvals?state=pending')).approvals.find((each) => each.title === title));
+      const allow = async (title) => world.call('POST', `/api/v1/approvals/${(await question(title)).id}`, { option: 'allow_once' });
+      await question('Counted');
+      const [early] = (await world.call('GET', `/api/v1/sessions/${id}/items?limit=1&before=30`)).items;
+
+      const { page } = await visitor();
+      const pinned = (words) => page.locator(size.phone ? '.planbar' : '.panel', { hasText: words }).waitFor();
+      await page.goto(`${world.base}/s/${id}`);
+      await pinned('0 of 2');
+      await allow('Counted');
+      await pinned('1 of 2');
+      const plans = page.locator('.entry', { hasText: /^\s*Plan/ });
+      assert.equal(await plans.count(), 0, 'it stands at the end anew');
+
+      // So for who reads elsewhere, until the run is over.
+      await page.goto(`${world.base}/s/${id}?item=${early.id}`);
+      await page.locator(`.entry.lit[data-key="${early.id}"]`).waitFor();
+      await pinned('1 of 2');
+      assert.equal(await plans.count(), 1);
+      await allow('Told');
+      await pinned('2 of 2');
+    },
+  ],
+  [
     'an answer of 100,000 characters streams without holding the page up or moving what is read',
     async ({ world, visitor }) => {
       const person = await visitor();

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { emptyView, fold, fromSnapshot, withNewer, withOlder, withOptions, withoutNewer, withTail, type View } from './fold';
-import type { Item, ItemsPage, LogEvent, Run, UserItem } from './types';
+import type { Item, ItemsPage, LogEvent, PlanItem, Run, UserItem } from './types';
 
 const S = 's1';
 
@@ -275,6 +275,41 @@ describe('fold, for any log', () => {
     expect(later).toMatchObject({ seq: 10, gap: false, ahead: true, queue: [{ run: 'r2', item: 'u2' }], asked: [{ before: 0, item: { id: 'u2', body: { text: 'two' } } }] });
     // Taken back with all that is here: from nothing nothing can be read on.
     expect(fold(later, [{ ...events[0]!, id: 11, seq: 11, kind: 'transcript.rewound', body: { item: 'u1', seq: 1 } }])).toMatchObject({ items: [], gap: true } satisfies Partial<View>);
+  });
+
+  it('keeps the plan of a long run beside what is here, as it is now', () => {
+    const events = log(
+      ['run.started', { run: 'r1' }],
+      ['plan', { item: 'pr1', entries: [{ content: 'A', status: 'in_progress' }] }],
+      ...Array.from({ length: 6 }, (_, i): [string, unknown] => ['text.delta', { item: `a${i}`, text: 'x' }]),
+      ['plan', { item: 'pr1', entries: [{ content: 'A', status: 'completed' }] }],
+    );
+    const whole = fold(emptyView(S), events);
+    const plan = whole.items.find((item) => item.kind === 'plan')!;
+    const done = { id: 'pr1', seq: plan.seq, body: { entries: [{ content: 'A', status: 'completed' }] } };
+    const before = fold(emptyView(S), events.slice(0, -1));
+
+    // From a page that begins behind it, and from one that somebody reads elsewhere.
+    const page = (items: Item[], more: Partial<ItemsPage> = {}): ItemsPage => ({ items, runs: Object.values(before.runs), cursor: '', last_event: before.seq, seq: before.seq, more: true, ...more });
+    const old = before.items.find((item): item is PlanItem => item.kind === 'plan')!;
+    for (const newer of [false, true]) {
+      const view = fold(fromSnapshot(S, page(before.items.slice(-2), { plan: old, newer })), events);
+      expect(view.plan).toMatchObject(done);
+      expect(view.items.map((item) => item.id)).toEqual(['a4', 'a5']);
+      // Loaded, it stands where it was made, and only there.
+      const all = withOlder(view, page(whole.items.slice(0, -2)));
+      expect(all.plan).toBeNull();
+      expect(all.items.filter((item) => item.kind === 'plan')).toMatchObject([done]);
+    }
+    // Made while somebody reads elsewhere.
+    const far = fold(emptyView(S), log(['run.started', { run: 'r1' }], ['text.delta', { item: 'a', text: 'x' }], ['text.delta', { item: 'b', text: 'x' }]));
+    const since = [{ ...events[1]!, id: 4, seq: 4 }];
+    const reads = fold(withoutNewer(far, 1), since);
+    expect(reads).toMatchObject({ ahead: true, plan: { id: 'pr1', seq: 4 } });
+    expect(withNewer(reads, page(fold(far, since).items.slice(1), { newer: false, seq: 4 }), [])).toMatchObject({ ahead: false, plan: null });
+    // Let go of, because somebody reads far back; and taken back.
+    expect(withoutNewer(fold(far, since), 1).plan).toMatchObject({ id: 'pr1' });
+    expect(fold(reads, [{ ...events[0]!, id: 5, seq: 5, kind: 'transcript.rewound', body: { item: 'a', seq: 2 } }]).plan).toBeNull();
   });
 
   it('has each item once, in the order of their making', () => {

@@ -10,6 +10,7 @@ import type {
   LogEvent,
   NoticeBody,
   PlanEntry,
+  PlanItem,
   Run,
   Steer,
   ToolBody,
@@ -65,6 +66,8 @@ export interface View {
   ahead: boolean;
   /** Messages of the runs that are not among the items: sent while another run was on, long ago, or since. */
   asked: Asked[];
+  /** The plan of the newest run, where it is not among the items: made long ago, or since. */
+  plan: PlanItem | null;
   /** The runs that the items belong to. */
   runs: Record<string, Run>;
   /** The runs that wait behind the one that is next or under way, first to go first. */
@@ -98,6 +101,7 @@ export function emptyView(session: string): View {
     items: [],
     ahead: false,
     asked: [],
+    plan: null,
     runs: {},
     queue: [],
     agent: null,
@@ -120,6 +124,7 @@ export function fromSnapshot(session: string, page: ItemsPage, before: View = em
     items: page.items,
     ahead: page.newer ?? false,
     asked: page.messages ?? [],
+    plan: page.plan ?? null,
     runs: byId(page.runs),
     queue: waits.map((run) => ({ run: run.id, item: run.item })),
   };
@@ -151,6 +156,7 @@ export function withOlder(view: View, older: ItemsPage): View {
     ...view,
     items,
     asked: beside(items, view.asked, older.messages ?? []),
+    plan: planBeside(items, view.plan),
     runs: { ...byId(older.runs), ...view.runs },
   };
 }
@@ -163,7 +169,12 @@ export function withNewer(view: View, page: ItemsPage, events: LogEvent[]): View
   const now = fold({ ...fromSnapshot(view.session, page), queue: view.queue }, events);
   const have = new Set(view.items.map((item) => item.id));
   const items = [...view.items, ...now.items.filter((item) => !have.has(item.id))];
-  return { ...view, items, ahead: now.ahead, asked: beside(items, view.asked, now.asked), runs: { ...now.runs, ...view.runs } };
+  return { ...view, items, ahead: now.ahead, asked: beside(items, view.asked, now.asked), plan: planBeside(items, view.plan), runs: { ...now.runs, ...view.runs } };
+}
+
+/** The plan, unless it is among the items. */
+function planBeside(items: Item[], plan: PlanItem | null): PlanItem | null {
+  return plan && items.some((item) => item.id === plan.id) ? null : plan;
 }
 
 /** The messages that are not among the items, each once. */
@@ -186,7 +197,7 @@ export function withKept(view: View, before: View): View {
   const over = (item: Item) => !item.open && (!item.run || before.runs[item.run]?.state === 'ended' || view.runs[item.run] !== undefined);
   if (older.length === 0 || !older.every(over)) return view;
   const items = [...older, ...view.items];
-  return { ...view, items, asked: beside(items, view.asked, before.asked), runs: { ...before.runs, ...view.runs } };
+  return { ...view, items, asked: beside(items, view.asked, before.asked), plan: planBeside(items, view.plan), runs: { ...before.runs, ...view.runs } };
 }
 
 /** The view without its oldest items, of which at least so many stay: what is under way stays whole. */
@@ -218,7 +229,8 @@ function within(view: View, from: number, to: number): View {
   for (const run of Object.values(view.runs)) if (run.state !== 'ended') stays.add(run.id);
   const gone = [...view.items.slice(0, from), ...view.items.slice(to)];
   const asked = gone.flatMap((item) => (item.kind === 'user' && stays.has(item.run) ? [{ item, before: saidAt(item) === item.seq ? (answers.get(item.run) ?? 0) : saidAt(item) }] : []));
-  return { ...view, items, asked: beside(items, view.asked, asked) };
+  const plan = gone.findLast((item): item is PlanItem => item.kind === 'plan' && item.run !== '' && view.runs[item.run]?.state === 'current');
+  return { ...view, items, asked: beside(items, view.asked, asked), plan: plan ?? view.plan };
 }
 
 function byId(runs: Run[]): Record<string, Run> {
@@ -293,6 +305,7 @@ class Draft {
         const stays = (item: Item) => item.seq < Number(body.seq) || Boolean((body.keep as string[] | undefined)?.includes(item.run));
         this.view.items = this.view.items.filter(stays);
         this.view.asked = this.view.asked.filter(({ item }) => stays(item));
+        if (this.view.plan && !stays(this.view.plan)) this.view.plan = null;
         this.itemsOwned = true;
         // Nothing is left from which the rest could be loaded.
         if (this.view.ahead && this.view.items.length === 0) this.view.gap = true;
@@ -312,8 +325,10 @@ class Draft {
         break;
       case 'plan': {
         const entries = (body.entries ?? []) as PlanEntry[];
-        const had = this.edit(String(body.item));
+        const id = String(body.item);
+        const had = this.edit(id);
         if (had) had.body = { entries };
+        else if (this.view.plan?.id === id) this.view.plan = { ...this.view.plan, body: { entries } };
         else this.add(event, 'plan', { entries }, true);
         break;
       }
@@ -406,6 +421,7 @@ class Draft {
     if (asked) this.ask({ ...asked, before: event.seq });
     if (this.view.ahead) {
       if (item.kind === 'user') this.view.asked = [...this.view.asked, { item, before: 0 }];
+      if (item.kind === 'plan') this.view.plan = item;
       return;
     }
     this.own().push(item);

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { changesOf } from './changes';
 import { emptyView, fold, fromSnapshot, trimmed, withOlder, type View } from './fold';
 import { groupWords, planOf, printedAt, rowOfItem, transcript, transcripts } from './rows';
-import type { Item, ItemsPage, Run, ToolItem, UserItem } from './types';
+import type { Item, ItemsPage, PlanItem, Run, ToolItem, UserItem } from './types';
 
 let n = 0;
 const item = (kind: Item['kind'], id: string, run: string, body: object = { text: id }, open = false): Item =>
@@ -158,6 +158,12 @@ describe('transcript', () => {
     expect(planOf(view([item('plan', 'p', 'r1', entries('completed', 'in_progress'))]))).toMatchObject({ run: 'r1', done: 1, now: 'B' });
     expect(planOf(view([item('plan', 'p', 'r1', entries('completed', 'completed'))]))).toMatchObject({ done: 2, now: 'All done' });
     expect(planOf(view([]))).toBeNull();
+    const old = item('plan', 'p', 'r1', entries('completed', 'in_progress')) as PlanItem;
+    expect(planOf(view([], { plan: old }))).toMatchObject({ run: 'r1', done: 1 });
+    expect(planOf(view([{ ...old, seq: old.seq + 1, run: 'r2' }], { plan: old }))).toMatchObject({ run: 'r2' });
+    // Elsewhere in the session only what goes on now is a plan.
+    expect(planOf(view([old], { ahead: true, runs: runs(['r1', 'u1', 'ended']) }))).toBeNull();
+    expect(planOf(view([], { ahead: true, plan: old, runs: runs(['r1', 'u1', 'current']) }))).toMatchObject({ run: 'r1' });
   });
 });
 

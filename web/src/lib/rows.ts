@@ -3,7 +3,7 @@
 
 import { t } from '../i18n/index.svelte';
 import { saidAt, steers, type View } from './fold';
-import type { Item, NoticeItem, Run, ToolItem, UserItem } from './types';
+import type { Item, NoticeItem, PlanEntry, PlanItem, Run, ToolItem, UserItem } from './types';
 
 export type Row =
   /** removed: a message that was taken out of the queue; no agent heard it. */
@@ -300,18 +300,15 @@ export function groupWords(items: ToolItem[]): string {
   return t.tool.group(reads, items.length - reads);
 }
 
-/** The newest plan, and the step that it is at. */
-export function planOf(view: View): { run: string; entries: import('./types').PlanEntry[]; done: number; now: string } | null {
-  for (let i = view.items.length - 1; i >= 0; i--) {
-    const item = view.items[i]!;
-    if (item.kind !== 'plan') continue;
-    const entries = item.body.entries ?? [];
-    if (entries.length === 0) return null;
-    const done = entries.filter((entry) => entry.status === 'completed').length;
-    const now = entries.find((entry) => entry.status === 'in_progress') ?? entries.find((entry) => entry.status === 'pending');
-    return { run: item.run, entries, done, now: now?.content ?? t.common.allDone };
-  }
-  return null;
+/** The newest plan, and the step that it is at; for who reads far from the end that of the run under way only. */
+export function planOf(view: View): { run: string; entries: PlanEntry[]; done: number; now: string } | null {
+  const here = view.items.findLast((item): item is PlanItem => item.kind === 'plan');
+  const item = here && view.plan ? (here.seq > view.plan.seq ? here : view.plan) : (here ?? view.plan);
+  const entries = item?.body.entries ?? [];
+  if (!item || entries.length === 0 || (view.ahead && view.runs[item.run]?.state !== 'current')) return null;
+  const done = entries.filter((entry) => entry.status === 'completed').length;
+  const now = entries.find((entry) => entry.status === 'in_progress') ?? entries.find((entry) => entry.status === 'pending');
+  return { run: item.run, entries, done, now: now?.content ?? t.common.allDone };
 }
 
 export function pendingApprovals(view: View) {

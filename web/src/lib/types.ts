@@ -275,6 +275,8 @@ export interface ItemsPage {
   newer?: boolean;
   /** Messages of the runs that are not among the items. */
   messages?: Asked[];
+  /** The plan of the newest run, where it is not among the items. */
+  plan?: PlanItem;
 }
 
 /** A message that stands before the items of a page, and with which item its answer begins: 0 where with none yet. */

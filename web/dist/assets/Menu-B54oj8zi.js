@@ -1,1 +1,0 @@
-export{t as default}from"./shared-DC36LTsu.js";

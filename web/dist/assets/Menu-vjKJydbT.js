@@ -1,0 +1,1 @@
+export{t as default}from"./shared-DAEA6Xiz.js";

@@ -48,7 +48,7 @@ func classOf(r *http.Request) class {
 		return classStream
 	case path == "/api/v1/attachments":
 		return classUpload
-	case path == "/api/v1/export" || path == importPath || strings.HasPrefix(path, "/api/v1/sessions/") && strings.HasSuffix(path, "/export"):
+	case path == exportPath || path == importPath || strings.HasPrefix(path, "/api/v1/sessions/") && strings.HasSuffix(path, "/export"):
 		return classFile
 	case isAPI(path):
 		return classAPI
@@ -278,9 +278,9 @@ func (s *Server) outer(next http.Handler) http.Handler {
 }
 
 // policy is the page's content security policy: everything from here, nothing
-// inline, nothing framed.
+// inline, nothing framed but the host's answer to a form.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; connect-src 'self'; " +
-	"manifest-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+	"manifest-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'self'; frame-src 'self'; frame-ancestors 'none'"
 
 // secure sets the headers that keep other sites out, and refuses requests under
 // a foreign name or from a foreign page.
@@ -290,7 +290,8 @@ func (s *Server) secure(next http.Handler) http.Handler {
 		h.Set("Content-Security-Policy", policy)
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Frame-Options", "DENY")
-		h.Set("Referrer-Policy", "no-referrer")
+		// Not no-referrer: a form would come without its origin, as from anywhere.
+		h.Set("Referrer-Policy", "same-origin")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(self), payment=(), usb=()")
@@ -325,10 +326,15 @@ func openInSafeMode(path string) bool {
 	return strings.HasPrefix(path, "/api/v1/login/") || path == "/api/v1/logout" || strings.HasPrefix(path, "/api/v1/host/")
 }
 
+// reads reports whether a request changes nothing.
+func reads(r *http.Request) bool {
+	return r.Method == http.MethodGet || r.Method == http.MethodHead || r.URL.Path == exportPath
+}
+
 // hold refuses what would change something while the host takes nothing new.
 func (s *Server) hold(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead && s.cfg.Held != nil && s.cfg.Held() {
+		if !reads(r) && s.cfg.Held != nil && s.cfg.Held() {
 			text := "the host is trying a new version of itself, or is about to stop; nothing was taken. Try again in a moment."
 			if why := s.safe(); why != "" {
 				if openInSafeMode(r.URL.Path) {
@@ -375,6 +381,8 @@ func (s *Server) admit(all gates, next http.Handler) http.Handler {
 			limit = s.cfg.Limits.Attachment + 64<<10
 		case r.URL.Path == importPath:
 			limit = s.cfg.Limits.Import
+		case r.URL.Path == exportPath:
+			limit = exportBytes
 		case strings.HasSuffix(r.URL.Path, "/messages"), strings.HasSuffix(r.URL.Path, "/steer"), r.Method == http.MethodPatch && strings.Contains(r.URL.Path, "/queue/"):
 			// A character of text may take six in JSON.
 			limit = 6*int64(s.cfg.Limits.Text) + 64<<10
@@ -386,7 +394,7 @@ func (s *Server) admit(all gates, next http.Handler) http.Handler {
 			}
 			r.Body = http.MaxBytesReader(w, r.Body, limit)
 			deadline := bodyTimeout
-			if c == classUpload || c == classFile {
+			if c == classUpload || r.URL.Path == importPath {
 				deadline = uploadTimeout
 				_ = rc.SetWriteDeadline(time.Now().Add(uploadTimeout + s.cfg.WriteTimeout))
 			}

@@ -112,6 +112,10 @@ func route(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
 				write(w, r)
 			return
 		}
+		if r.URL.Path == exportPath {
+			newProblem(codeMediaType, fmt.Sprintf("the body's type %.100q is not taken here. Send a form, with the header Content-Type: %s.", r.Header.Get("Content-Type"), formType)).write(w, r)
+			return
+		}
 		newProblem(codeMediaType, fmt.Sprintf("the body's type %.100q is not taken here. Send JSON with the header Content-Type: application/json.", r.Header.Get("Content-Type"))).
 			with("Accept", "application/json").write(w, r)
 		return
@@ -147,6 +151,8 @@ func takesBody(r *http.Request) bool {
 		return base == "multipart/form-data"
 	case r.URL.Path == importPath:
 		return slices.Contains(importTypes, base)
+	case r.URL.Path == exportPath:
+		return base == formType
 	}
 	if charset := params["charset"]; charset != "" && !strings.EqualFold(charset, "utf-8") {
 		return false

@@ -1,11 +1,14 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -18,7 +21,19 @@ import (
 	"github.com/holdfast-dev/holdfast/internal/transcript"
 )
 
-const importPath = "/api/v1/import"
+const (
+	exportPath = "/api/v1/export"
+	importPath = "/api/v1/import"
+
+	// formType is what a browser sends a form as.
+	formType = "application/x-www-form-urlencoded"
+)
+
+// So many sessions, and bytes to name them in, are taken into one archive.
+const (
+	exportMax   = 20_000
+	exportBytes = 1 << 20
+)
 
 // importTypes are the types that a file may be sent under; a browser knows none
 // for .jsonl.
@@ -30,8 +45,12 @@ type exportInput struct {
 }
 
 type exportAllInput struct {
-	Format string   `query:"format" enum:"md,jsonl,html" default:"jsonl" doc:"Of the files in the archive"`
-	IDs    []string `query:"ids" maxItems:"400" doc:"Only these, with commas between them. What is in the trash, or no more, is left out; 404 where that is all"`
+	Format string `query:"format" enum:"md,jsonl,html" default:"jsonl" doc:"Of the files in the archive"`
+}
+
+// exportFormInput is a form, which huma does not read.
+type exportFormInput struct {
+	RawBody []byte `contentType:"application/x-www-form-urlencoded"`
 }
 
 // importInput reads its body itself: it may be longer than the memory.
@@ -79,20 +98,32 @@ func (s *Server) exportRoutes(api huma.API) {
 		if err != nil {
 			return nil, err
 		}
-		e := s.exporter(ctx, in.Format)
-		return s.download(e.FileName(row), e.Format.ContentType(), func(ctx context.Context, w io.Writer) error { return e.Write(ctx, w, row) }), nil
+		return s.exportOne(ctx, row, in.Format), nil
 	})
-	all := operation("export-sessions", http.MethodGet, "/api/v1/export", "sessions", "All sessions as an archive, or some")
+	all := operation("export-all-sessions", http.MethodGet, exportPath, "sessions", "All sessions as an archive")
 	all.Description = "A zip archive with a file for each session, archived ones too, those in the trash not."
 	all.Responses = content("application/zip")
+	// Who names some of them here must not get all.
+	all.RejectUnknownQueryParameters = true
 	register(s, api, all, func(ctx context.Context, in *exportAllInput) (*huma.StreamResponse, error) {
-		ids, err := s.exportedIDs(ctx, in.IDs)
+		ids, err := s.cfg.Store.SessionIDs(ctx)
 		if err != nil {
 			return nil, err
 		}
-		e := s.exporter(ctx, in.Format)
-		return s.download(e.ArchiveName(time.Now()), "application/zip", func(ctx context.Context, w io.Writer) error { return e.WriteAll(ctx, w, ids) }), nil
+		return s.exportMany(ctx, ids, in.Format), nil
 	})
+	some := operation("export-sessions", http.MethodPost, exportPath, "sessions", "Some sessions as an archive, or one as a file")
+	some.Description = fmt.Sprintf("A form, so that a browser saves the file as it comes. It takes %d sessions, in %d kB. One that is asked for alone comes as a file by itself, several in a zip archive with a file for each.", exportMax, exportBytes>>10)
+	some.Responses = content("application/zip", "text/markdown", "text/html", "application/x-ndjson")
+	register(s, api, some, s.exportForm)
+	explode := false
+	api.OpenAPI().Paths[exportPath].Post.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{formType: {
+		Schema: &huma.Schema{Type: huma.TypeObject, Required: []string{"ids"}, Properties: map[string]*huma.Schema{
+			"ids":    {Type: huma.TypeArray, Items: &huma.Schema{Type: huma.TypeString}, Description: "With commas between them. What is in the trash, or no more, is left out; 404 where that is all"},
+			"format": {Type: huma.TypeString, Enum: []any{"md", "jsonl", "html"}, Default: "jsonl", Description: "Of the files"},
+		}},
+		Encoding: map[string]*huma.Encoding{"ids": {Style: "form", Explode: &explode}},
+	}}}
 	op := operation("import-sessions", http.MethodPost, importPath, "sessions", "Read sessions from a file")
 	op.DefaultStatus = http.StatusCreated
 	op.Description = "An export with the format jsonl, several of them one after another, or an archive of them. All sessions of it come, or none: 400 bad_import names the line that is wrong. They get ids of their own and are marked (imported). 200 where the client_id has imported all of them already."
@@ -104,21 +135,59 @@ func (s *Server) exportRoutes(api huma.API) {
 	api.OpenAPI().Paths[importPath].Post.RequestBody = &huma.RequestBody{Required: true, Content: body}
 }
 
-// exportedIDs are all sessions, or those of wanted that there are.
-func (s *Server) exportedIDs(ctx context.Context, wanted []string) (ids []string, err error) {
-	all, err := s.cfg.Store.SessionIDs(ctx)
-	if err != nil || len(wanted) == 0 {
-		return all, err
+// exportForm answers a form with sessions in it.
+func (s *Server) exportForm(ctx context.Context, in *exportFormInput) (*huma.StreamResponse, error) {
+	form, err := url.ParseQuery(string(in.RawBody))
+	if err != nil {
+		return nil, newProblem(codeInvalidRequest, fmt.Sprintf("the form cannot be read: %v", err))
 	}
+	format := cmp.Or(form.Get("format"), string(transcript.Lines))
+	if !slices.Contains([]string{"md", "jsonl", "html"}, format) {
+		return nil, newProblem(codeInvalidRequest, fmt.Sprintf("format: %.40q is none; it is md, jsonl or html", format))
+	}
+	wanted := strings.Split(form.Get("ids"), ",")
+	if form.Get("ids") == "" {
+		return nil, newProblem(codeInvalidRequest, "ids: name the sessions, with commas between them; GET gives all of them")
+	}
+	if len(wanted) > exportMax {
+		return nil, newProblem(codeInvalidRequest, fmt.Sprintf("ids: %d sessions are too many at once; ask for %d at most, or for all of them with GET", len(wanted), exportMax))
+	}
+	if len(wanted) == 1 {
+		row, err := s.session(ctx, wanted[0])
+		if err != nil {
+			return nil, err
+		}
+		return s.exportOne(ctx, row, format), nil
+	}
+	all, err := s.cfg.Store.SessionIDs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	left := make(map[string]bool, len(all))
+	for _, id := range all {
+		left[id] = true
+	}
+	var ids []string
 	for _, id := range wanted {
-		if slices.Contains(all, id) && !slices.Contains(ids, id) {
+		if left[id] {
 			ids = append(ids, id)
+			delete(left, id)
 		}
 	}
 	if len(ids) == 0 {
 		return nil, newProblem(session.CodeNotFound, "none of these sessions exists, or they are in the trash")
 	}
-	return ids, nil
+	return s.exportMany(ctx, ids, format), nil
+}
+
+func (s *Server) exportOne(ctx context.Context, row store.Session, format string) *huma.StreamResponse {
+	e := s.exporter(ctx, format)
+	return s.download(e.FileName(row), e.Format.ContentType(), func(ctx context.Context, w io.Writer) error { return e.Write(ctx, w, row) })
+}
+
+func (s *Server) exportMany(ctx context.Context, ids []string, format string) *huma.StreamResponse {
+	e := s.exporter(ctx, format)
+	return s.download(e.ArchiveName(time.Now()), "application/zip", func(ctx context.Context, w io.Writer) error { return e.WriteAll(ctx, w, ids) })
 }
 
 func (s *Server) exporter(ctx context.Context, format string) *transcript.Exporter {
@@ -139,16 +208,21 @@ func (s *Server) download(name, kind string, write func(ctx context.Context, w i
 	return &huma.StreamResponse{Body: func(hc huma.Context) {
 		hc.SetHeader("Content-Type", kind)
 		hc.SetHeader("Content-Security-Policy", "default-src 'none'; sandbox")
+		// A form of the page is answered into a frame of it.
+		hc.SetHeader("X-Frame-Options", "SAMEORIGIN")
 		hc.SetHeader("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": name}))
 		hc.SetStatus(http.StatusOK)
 		if hc.Method() == http.MethodHead {
 			return
 		}
 		r, w := humago.Unwrap(hc)
+		rc := http.NewResponseController(w)
+		// What was asked has come whole: its deadline is none of the answer.
+		_ = rc.SetReadDeadline(time.Time{})
 		ctx, cancel := context.WithCancel(r.Context())
 		defer cancel()
 		defer context.AfterFunc(s.life, cancel)()
-		err := write(ctx, &patient{w: w, rc: http.NewResponseController(w), timeout: s.cfg.WriteTimeout})
+		err := write(ctx, &patient{w: w, rc: rc, timeout: s.cfg.WriteTimeout})
 		if err == nil {
 			return
 		}

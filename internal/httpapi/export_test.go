@@ -5,9 +5,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -45,18 +48,113 @@ func TestExport(t *testing.T) {
 	}
 	h.session("s2")
 	h.session("s3")
-	if _, text := h.do("GET", "/api/v1/export?ids=s3,s1,gone,s1&format=md", ""); !holds(t, text, "-s3.md", "-s1.md") {
-		t.Error("some: not those two alone, as they were asked for")
-	}
 	if _, text := h.do("GET", "/api/v1/export", ""); !holds(t, text, "-s1.jsonl", "-s2.jsonl", "-s3.jsonl") {
 		t.Error("all: not all three")
 	}
-	for path, status := range map[string]int{"/api/v1/export?ids=gone": 404, "/api/v1/export?ids=" + strings.Repeat("s1,", 401): 422, "/api/v1/sessions/none/export": 404, "/api/v1/sessions/s1/export?format=pdf": 422, "/api/v1/export?format=pdf": 422} {
+	for path, status := range map[string]int{"/api/v1/export?ids=s1": 422, "/api/v1/sessions/none/export": 404, "/api/v1/sessions/s1/export?format=pdf": 422, "/api/v1/export?format=pdf": 422} {
 		if res, text := h.do("GET", path, ""); res.StatusCode != status {
 			t.Errorf("%s: %d %s", path, res.StatusCode, text)
 		}
 	}
 }
+
+// TestExportOfAForm: a browser names sessions, as many as it likes, and saves
+// what comes.
+func TestExportOfAForm(t *testing.T) {
+	held := false
+	h := newHost(t, func(c *Config) { c.Held = func() bool { return held } })
+	var ids, files []string
+	for i := range 1000 {
+		id := fmt.Sprintf("session%09d", i)
+		ids, files = append(ids, id), append(files, "-"+id+".md")
+	}
+	if err := h.log.Update(store.Durable, func(tx *store.Tx) (err error) {
+		for _, id := range ids {
+			if _, err = tx.CreateSession(store.Session{ID: id, Agent: "tour", Cwd: "/"}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	h.session("other")
+	form := func(format string, ids ...string) string {
+		return url.Values{"format": {format}, "ids": {strings.Join(ids, ",")}}.Encode()
+	}
+	post := func(body string, headers ...string) (*http.Response, string) {
+		t.Helper()
+		return h.do("POST", "/api/v1/export", body, append([]string{"Content-Type", "application/x-www-form-urlencoded"}, headers...)...)
+	}
+	res, text := post(form("md", ids...), "Origin", h.url, "Sec-Fetch-Site", "same-origin")
+	if res.StatusCode != 200 || !holds(t, text, files...) || !strings.HasPrefix(res.Header.Get("Content-Disposition"), "attachment") ||
+		!strings.Contains(res.Header.Get("Content-Security-Policy"), "sandbox") || res.Header.Get("X-Frame-Options") != "SAMEORIGIN" {
+		t.Errorf("a thousand: %d %v", res.StatusCode, res.Header)
+	}
+	if _, text := post("ids=other,gone," + ids[3] + ",other"); !holds(t, text, "-other.jsonl", "-"+ids[3]+".jsonl") {
+		t.Error("some: not those two alone, as they were asked for")
+	}
+	res, text = post(form("jsonl", "other"))
+	if res.Header.Get("Content-Type") != "application/x-ndjson" || !strings.Contains(text, `{"end":{"items":0}}`) {
+		t.Errorf("one: %v %.300s", res.Header, text)
+	}
+	for _, tc := range []struct {
+		name, body string
+		headers    []string
+		status     int
+		want       string
+	}{
+		{"none", "format=md", nil, 422, "ids"},
+		{"one that is gone", form("md", "gone"), nil, 404, "gone"},
+		{"all gone", form("md", "gone", "gone too"), nil, 404, "none of these"},
+		{"no such format", form("pdf", "other"), nil, 422, "pdf"},
+		{"no form", "ids=%zz", nil, 422, "form"},
+		{"too many", "ids=" + strings.Repeat("s,", exportMax), nil, 422, "20000 at most"},
+		{"too long", "ids=" + strings.Repeat("s", exportBytes), nil, 413, "1048576 bytes"},
+		{"JSON", `{"ids":["other"]}`, []string{"Content-Type", "application/json"}, 415, "x-www-form-urlencoded"},
+		{"a form of another site", form("md", "other"), []string{"Origin", "https://evil.example"}, 403, "another site"},
+		{"a form of another site, by its mark", form("md", "other"), []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}, 403, "another site"},
+		{"a form from nowhere", form("md", "other"), []string{"Origin", "null"}, 403, "another site"},
+		{"a stranger", form("md", "other"), []string{"Authorization", ""}, 401, "Log in"},
+	} {
+		if res, text := post(tc.body, tc.headers...); res.StatusCode != tc.status || !strings.Contains(text, tc.want) || res.Header.Get("Content-Type") != "application/problem+json" {
+			t.Errorf("%s: %d %.300s", tc.name, res.StatusCode, text)
+		}
+	}
+	// It changes nothing.
+	held = true
+	if res, text := post(form("md", "other")); res.StatusCode != 200 {
+		t.Errorf("held: %d %s", res.StatusCode, text)
+	}
+}
+
+// TestExportOutlivesTheDeadlineOfItsForm: the form has come, and the file takes as
+// long as it takes.
+func TestExportOutlivesTheDeadlineOfItsForm(t *testing.T) {
+	h := newHost(t)
+	h.session("s1")
+	h.say("s1", "an answer")
+	r := httptest.NewRequestWithContext(t.Context(), "POST", "/api/v1/export", strings.NewReader("ids=s1"))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+	h.server.api.ServeHTTP(w, r)
+	if w.Code != 200 || len(w.read) < 2 || w.read[0].IsZero() || !w.read[len(w.read)-1].IsZero() {
+		t.Errorf("%d %s: deadlines %v", w.Code, w.Body, w.read)
+	}
+}
+
+// deadlines are those that an answer was given for what is read.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	read []time.Time
+}
+
+func (d *deadlines) SetReadDeadline(at time.Time) error {
+	d.read = append(d.read, at)
+	return nil
+}
+
+func (d *deadlines) SetWriteDeadline(time.Time) error { return nil }
 
 // holds tells whether an archive has files whose names end like these, and no others.
 func holds(t *testing.T, archive string, ends ...string) bool {

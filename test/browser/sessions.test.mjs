@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { atBothSizes, desktop, launch, Person, phone } from './page.mjs';
@@ -742,6 +742,71 @@ atBothSizes([
       await dialog.waitFor({ state: 'detached' });
       assert.deepEqual((await list(world)).map((row) => row.title).sort(), ['first', 'first', 'second', 'third', 'third'], 'what was called off did not come');
     },
+  ],
+  [
+    'a thousand sessions are one download, below a path and behind the worker, and what is no file is said',
+    async ({ world, visitor }) => {
+      world.base = new URL(world.base).origin;
+      const lines = Array.from({ length: 1000 }, (_, i) => [
+        { session: { holdfast: 1, id: `s${i}`, title: `Number ${i}.`, title_set: true, agent: 'script', cwd: world.work, created_at: '2026-11-01T08:00:00Z' } },
+        { end: { items: 0 } },
+      ]);
+      const made = await fetch(`${world.base}/api/v1/import`, {
+        method: 'POST',
+        headers: { Authorization: `Bearer ${world.token}`, 'Content-Type': 'application/x-ndjson' },
+        body: lines.flat().map((line) => JSON.stringify(line)).join('\n'),
+      });
+      assert.equal(made.status, 201);
+      const person = await visitor({ serviceWorkers: 'allow' });
+      const { page } = person;
+      await page.goto(`${world.base}/holdfast/`);
+      await page.evaluate(async () => {
+        await navigator.serviceWorker.ready;
+        if (!navigator.serviceWorker.controller) await new Promise((done) => navigator.serviceWorker.addEventListener('controllerchange', done, { once: true }));
+      });
+      await until('all are there', () =>
+        page.locator('.list').evaluate((list) => {
+          list.scrollTop = list.scrollHeight;
+          return [...list.querySelectorAll('.rowbox')].some((row) => row.textContent.includes('Number 0.'));
+        }),
+      );
+      const select = async () => {
+        await page.locator('.list').evaluate((list) => (list.scrollTop = 0));
+        await page.locator('.list .row').first().focus();
+        await page.keyboard.press('Space');
+        await page.keyboard.press('Control+a');
+        await page.getByText('1000 selected').first().waitFor();
+        await page.getByRole('group', { name: 'Selected sessions' }).getByRole('button', { name: 'Export…' }).click();
+      };
+      const entry = page.getByRole('menuitem', { name: 'Lines of JSON, to import again' });
+      const files = [];
+      page.on('download', (file) => files.push(file));
+      const asked = [];
+      page.on('request', (request) => request.url().includes('/export') && asked.push(request));
+      await select();
+      await entry.click();
+      await until('a file', () => files.length > 0);
+      const path = join(world.dir, 'thousand.zip');
+      await files[0].saveAs(path);
+      assert.equal(await files[0].failure(), null);
+      // The end of an archive says how many files it has.
+      const end = readFileSync(path).subarray(-22);
+      assert.deepEqual([end.readUInt32LE(0), end.readUInt16LE(10)], [0x06054b50, 1000]);
+      assert.equal(asked.length, 1);
+      assert.equal(asked[0].method(), 'POST');
+      assert.ok(asked[0].url().startsWith(`${world.base}/holdfast/api/v1/export`), asked[0].url());
+      assert.equal(await page.locator('.toast').count(), 0);
+
+      person.expect(/frame-ancestors|status of 422/);
+      await page.route('**/api/v1/export', (route) => route.continue({ postData: 'ids=' }));
+      await select();
+      await entry.click();
+      await toast(page, 'Nothing was exported').waitFor();
+      await page.getByRole('heading', { name: 'All sessions' }).waitFor();
+      assert.equal(await page.locator('iframe').count(), 1, 'that of the download, which nothing tells of');
+      assert.equal(files.length, 1);
+    },
+    { once: true, config: '[http]\nbase_path = "/holdfast"\n' },
   ],
   [
     'the keys of the list go through it, and Alt with the arrows through the sessions',

@@ -392,6 +392,7 @@ export const de: Words = {
     exportWhy: 'Ein Archiv mit einer Datei je Sitzung. Nur JSON-Zeilen lassen sich wieder importieren.',
     exportAs: (format) => `Alle als ${format} exportieren`,
     exportSome: (n) => `${times(n, { one: 'Sitzung', other: 'Sitzungen' })} exportieren`,
+    exportFailed: 'Nichts wurde exportiert: Der Host hat keine Datei geliefert. Noch einmal versuchen.',
     short: { md: 'Markdown', html: 'HTML', jsonl: 'JSON-Zeilen' },
     import: 'Sitzungen importieren',
     importWhy: 'Aus einem Export als JSON-Zeilen oder einem Archiv davon. Alle seine Sitzungen kommen oder keine; sie treten zu denen, die schon hier sind.',

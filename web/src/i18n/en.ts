@@ -414,6 +414,7 @@ export const en = {
     exportWhy: 'An archive with a file for each. Only lines of JSON can be imported again.',
     exportAs: (format: string) => `Export all as ${format}`,
     exportSome: (n: number) => `Export ${times(n, { one: 'session', other: 'sessions' })}`,
+    exportFailed: 'Nothing was exported: the host gave no file. Try again.',
     short: { md: 'Markdown', html: 'HTML', jsonl: 'Lines of JSON' },
     import: 'Import sessions',
     importWhy: 'From an export as lines of JSON, or an archive of them. All of its sessions come, or none; they are added to those that are here.',

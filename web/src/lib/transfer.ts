@@ -1,5 +1,6 @@
 // Files from the host to this device and back.
 
+import { newId } from './api';
 import { base } from './base';
 
 /** Has the browser download what a path of the API gives. */
@@ -13,17 +14,34 @@ export function download(path: string): void {
 export const FORMATS = ['md', 'html', 'jsonl'] as const;
 export type Format = (typeof FORMATS)[number];
 
-/** So many sessions the host takes into one archive that is asked for by their names. */
-const ARCHIVE = 400;
-
-/** What of the API gives these sessions as files: one as it is, several in archives. */
-export function exportPaths(ids: readonly string[], format: Format): string[] {
-  if (ids.length === 1) return [`/api/v1/sessions/${encodeURIComponent(ids[0]!)}/export?format=${format}`];
-  const paths: string[] = [];
-  for (let at = 0; at < ids.length; at += ARCHIVE) {
-    paths.push(`/api/v1/export?format=${format}&ids=${ids.slice(at, at + ARCHIVE).map(encodeURIComponent).join(',')}`);
+/**
+ * Has the browser download sessions: one as a file, several in an archive. A form names any number of them, and the file
+ * is saved as it comes. It goes into a frame, where what is no file replaces no page, but is told.
+ */
+export function exportSessions(ids: readonly string[], format: Format, failed: () => void): void {
+  const frame = document.createElement('iframe');
+  frame.name = newId();
+  frame.hidden = true;
+  const form = document.createElement('form');
+  form.method = 'post';
+  form.action = `${base}/api/v1/export`;
+  form.target = frame.name;
+  form.hidden = true;
+  for (const [name, value] of Object.entries({ format, ids: ids.join(',') })) {
+    const field = document.createElement('input');
+    field.name = name;
+    field.value = value;
+    form.append(field);
   }
-  return paths;
+  document.body.append(frame, form);
+  // A file that is saved loads nothing, and nothing tells of it.
+  frame.addEventListener('load', () => {
+    if (frame.contentDocument?.URL === 'about:blank') return;
+    frame.remove();
+    failed();
+  });
+  form.submit();
+  form.remove();
 }
 
 /** Lets the person choose a file of exported sessions. */

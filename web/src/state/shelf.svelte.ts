@@ -7,6 +7,7 @@ import { changeSeen, explain, get, newId, post, Problem, request } from '../lib/
 import { filterKey, filterQuery, fits, groupRows, holdPlaces, rangeOf, startOfDay, type Filter, type Group } from '../lib/groups';
 import type { IconName } from '../lib/icons';
 import { applies, changedFields, withProject, type ProjectFields } from '../lib/projects';
+import { exportSessions, type Format } from '../lib/transfer';
 import type { LogEvent, Project, SessionRow, TagCount } from '../lib/types';
 import type { App } from './app.svelte';
 import { Importing } from './importing.svelte';
@@ -428,6 +429,10 @@ export class Shelf {
     } catch (error) {
       this.app.failed(t.shelf.duplicateFailed, error);
     }
+  }
+
+  export(ids: readonly string[], format: Format): void {
+    exportSessions(ids, format, () => this.app.toast(t.transfer.exportFailed));
   }
 
   // Projects and tags

@@ -1,0 +1,1 @@
+export{d as default}from"./shared-CW-q7oZ_.js";

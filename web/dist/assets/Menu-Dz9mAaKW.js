@@ -1,0 +1,1 @@
+export{t as default}from"./shared-0OdUW7nk.js";

@@ -1,1 +1,0 @@
-import{Zt as e,bt as t,f as n,gt as r,t as i,yt as a}from"./frame-Dt16DlJR.js";r(a(location.pathname)),await t.start();var o=new i;e(n,{target:document.getElementById(`app`),props:{app:o}}),o.start();

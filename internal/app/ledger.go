@@ -262,7 +262,7 @@ func (b *books) turn(ctx context.Context, dump func(string) (string, error)) flo
 	b.tell(found)
 	b.replace(ctx, replace)
 	if shed {
-		if ended, err := b.sessions.EndIdle(ctx, "Ended because the host has nearly as many descriptors open as it may."); err != nil && ctx.Err() == nil {
+		if ended, err := b.sessions.EndIdle(ctx); err != nil && ctx.Err() == nil {
 			b.log.Error("end idle agents", "err", err)
 		} else if ended > 0 {
 			b.log.Warn("idle agents are ended", "agents", ended)
@@ -314,7 +314,7 @@ func (b *books) sampleAgents(ctx context.Context) ([]ledger.AgentSample, error) 
 // when they have.
 func (b *books) replace(ctx context.Context, over []ledger.Finding) {
 	for _, f := range over {
-		done, err := b.sessions.Replace(ctx, f.Subject, f.Text)
+		done, err := b.sessions.Replace(ctx, f.Subject, f)
 		switch {
 		case err != nil && ctx.Err() == nil:
 			b.log.Error("replace an agent over its budget", "session", f.Subject, "err", err)

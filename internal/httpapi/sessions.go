@@ -201,12 +201,13 @@ type RunView struct {
 	Detail    string     `json:"detail,omitempty" doc:"Why, in words"`
 	StartedAt *time.Time `json:"started_at,omitempty"`
 	EndedAt   *time.Time `json:"ended_at,omitempty"`
+	store.Said
 }
 
 func runViews(runs []store.Run) []RunView {
 	out := make([]RunView, 0, len(runs))
 	for _, r := range runs {
-		v := RunView{ID: r.ID, Item: r.Item, State: r.State, Reason: r.Reason, Detail: r.Detail}
+		v := RunView{ID: r.ID, Item: r.Item, State: r.State, Reason: r.Reason, Detail: r.Detail, Said: r.Said}
 		if !r.StartedAt.IsZero() {
 			v.StartedAt = &r.StartedAt
 		}

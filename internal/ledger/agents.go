@@ -112,16 +112,21 @@ func JudgeAgents(list []AgentSample) (found, replace []Finding) {
 			"The live agents hold %d descriptors and should hold %d. Most are those of %s in “%s”: %d (%s).", total, expected, worst.Agent, worst.Title, worst.Descriptors, words(worst.Top[:min(3, len(worst.Top))]))})
 	}
 	for _, a := range list {
-		var why string
 		switch {
 		case a.Descriptors > a.Budget:
-			why = fmt.Sprintf("%s held %d descriptors, more than the %d that it may (%s)", a.Agent, a.Descriptors, a.Budget, words(a.Top[:min(1, len(a.Top))]))
+			most := words(a.Top[:min(1, len(a.Top))])
+			replace = append(replace, Finding{
+				Code: CodeAgent, Subject: a.Session,
+				Text: fmt.Sprintf("%s held %d descriptors, more than the %d that it may (%s)", a.Agent, a.Descriptors, a.Budget, most),
+				Args: map[string]any{"name": a.Agent, "files": a.Descriptors, "limit": a.Budget, "most": most},
+			})
 		case a.RSS > AgentMemory:
-			why = fmt.Sprintf("%s used %s of memory, more than the %s that it may", a.Agent, size(a.RSS), size(AgentMemory))
-		default:
-			continue
+			replace = append(replace, Finding{
+				Code: CodeAgentMemory, Subject: a.Session,
+				Text: fmt.Sprintf("%s used %s of memory, more than the %s that it may", a.Agent, size(a.RSS), size(AgentMemory)),
+				Args: map[string]any{"name": a.Agent, "bytes": a.RSS, "limit_bytes": AgentMemory},
+			})
 		}
-		replace = append(replace, Finding{Code: CodeAgent, Subject: a.Session, Text: why})
 	}
 	return found, replace
 }

@@ -8,18 +8,19 @@ import (
 
 // What a Finding is about.
 const (
-	CodeTwice      = "descriptors_twice"     // more than twice what is expected
-	CodeGrowth     = "descriptors_leak"      // what nobody explains grows
-	CodeOwner      = "owner_leak"            // an owner has more than its bound
-	CodeNearLimit  = "descriptors_near"      // 70 % of the limit
-	CodeAtLimit    = "descriptors_full"      // 90 % of the limit
-	CodeMemory     = "memory"                // over the budget
-	CodeGoroutines = "goroutines"            // more than twice what is expected
-	CodeWAL        = "wal"                   // the database's log is not taken in
-	CodeDisk       = "disk_low"              // little is left
-	CodeReadOnly   = "disk_read_only"        // nothing new is taken
-	CodeAgents     = "agents_descriptors"    // agents hold twice what their kinds should
-	CodeAgent      = "agent_over_its_budget" // one is to be replaced
+	CodeTwice       = "descriptors_twice"     // more than twice what is expected
+	CodeGrowth      = "descriptors_leak"      // what nobody explains grows
+	CodeOwner       = "owner_leak"            // an owner has more than its bound
+	CodeNearLimit   = "descriptors_near"      // 70 % of the limit
+	CodeAtLimit     = "descriptors_full"      // 90 % of the limit
+	CodeMemory      = "memory"                // over the budget
+	CodeGoroutines  = "goroutines"            // more than twice what is expected
+	CodeWAL         = "wal"                   // the database's log is not taken in
+	CodeDisk        = "disk_low"              // little is left
+	CodeReadOnly    = "disk_read_only"        // nothing new is taken
+	CodeAgents      = "agents_descriptors"    // agents hold twice what their kinds should
+	CodeAgent       = "agent_over_its_budget" // one is to be replaced
+	CodeAgentMemory = "agent_over_its_memory" // likewise
 )
 
 // Finding is something that is wrong, in words for a person.
@@ -27,6 +28,8 @@ type Finding struct {
 	Code    string `json:"code"`
 	Subject string `json:"subject,omitempty" doc:"An owner, or a session's id"`
 	Text    string `json:"text"`
+
+	Args map[string]any `json:"-"` // of an agent over its budget: what is in Text
 }
 
 const (

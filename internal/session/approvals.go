@@ -47,7 +47,7 @@ func (m *Manager) Answer(_ context.Context, id string, ans Answer) (store.Approv
 		if err != nil {
 			return err
 		}
-		if out, err = tx.ResolveApproval(a.ID, store.ApprovalAnswered, ans.Option, ans.By, ans.ClientID, ""); err != nil {
+		if out, err = tx.ResolveApproval(store.ResolvedBody{ID: a.ID, State: store.ApprovalAnswered, Chosen: ans.Option, By: ans.By}, ans.ClientID); err != nil {
 			return err
 		}
 		fx.wakeUp(a.Session)
@@ -74,12 +74,12 @@ func offered(a store.Approval, option string) bool {
 }
 
 // answerCancelled closes a question and tells the agent so.
-func answerCancelled(tx *store.Tx, a store.Approval, reason string) error {
+func answerCancelled(tx *store.Tx, a store.Approval, why words) error {
 	data, err := acp.Response(a.RawID, acp.PermissionResult{Outcome: acp.Cancelled()})
 	if err != nil {
 		return err
 	}
-	if _, err := tx.ResolveApproval(a.ID, store.ApprovalCancelled, "", "", "", reason); err != nil {
+	if err := cancelApproval(tx, a, why); err != nil {
 		return err
 	}
 	_, err = pushLine(tx, store.Line{Epoch: a.Epoch, Kind: store.LineAnswer, Run: a.Run, Approval: a.ID, Data: data})
@@ -88,7 +88,7 @@ func answerCancelled(tx *store.Tx, a store.Approval, reason string) error {
 
 // cancelApprovals closes the questions of a run that is over; the agent no
 // longer listens. With run "" it closes all of the session.
-func cancelApprovals(tx *store.Tx, session, run, reason string) error {
+func cancelApprovals(tx *store.Tx, session, run string, why words) error {
 	pending, err := tx.PendingApprovals(session)
 	if err != nil {
 		return err
@@ -97,11 +97,16 @@ func cancelApprovals(tx *store.Tx, session, run, reason string) error {
 		if run != "" && a.Run != run {
 			continue
 		}
-		if _, err := tx.ResolveApproval(a.ID, store.ApprovalCancelled, "", "", "", reason); err != nil {
+		if err := cancelApproval(tx, a, why); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func cancelApproval(tx *store.Tx, a store.Approval, why words) error {
+	_, err := tx.ResolveApproval(store.ResolvedBody{ID: a.ID, State: store.ApprovalCancelled, Reason: why.text, Code: why.Code}, "")
+	return err
 }
 
 // expire closes the questions whose agent has stopped waiting.
@@ -122,7 +127,7 @@ func (m *Manager) expire(now time.Time) error {
 }
 
 func expireOne(tx *store.Tx, id, reason string) error {
-	_, err := tx.ResolveApproval(id, store.ApprovalExpired, "", "", "", reason)
+	_, err := tx.ResolveApproval(store.ResolvedBody{ID: id, State: store.ApprovalExpired, Reason: reason}, "")
 	if errors.Is(err, store.ErrNotPending) {
 		return nil
 	}

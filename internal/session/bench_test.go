@@ -52,7 +52,7 @@ func BenchmarkSend(b *testing.B) {
 			if err != nil {
 				return err
 			}
-			return m.endRun(tx, run, store.EndTurn, "", false, fx)
+			return m.endRun(tx, run, store.EndTurn, words{}, false, fx)
 		})
 		if err != nil {
 			b.Fatal(err)

@@ -40,7 +40,7 @@ func rewind(tx *store.Tx, session, item string, fx *effects) error {
 	}
 	// It stands directly behind the event, which is how a page finds what was
 	// taken back.
-	if err := appendNotice(tx, session, "", "info", "rewound", "A message and what came after it were taken back. The log keeps them.", ""); err != nil {
+	if err := appendNotice(tx, session, "", "info", sayRewound(), ""); err != nil {
 		return err
 	}
 	if err := tx.SetAgentSession(session, ""); err != nil {
@@ -55,7 +55,7 @@ func rewind(tx *store.Tx, session, item string, fx *effects) error {
 		return err
 	}
 	fx.wakeUp(session)
-	return appendAgentState(tx, session, "", "ending", "It begins anew, from what is left of the transcript.")
+	return appendAgentState(tx, session, "", "ending", sayBegunAnew())
 }
 
 // Rewind takes back the message item and all after it: kept in the log, not

@@ -73,7 +73,7 @@ func talk(t testing.TB, m *Manager) string {
 				t.Error(err)
 			}
 			if turn < 2 {
-				if _, err := tx.ResolveApproval(item("ap"), store.ApprovalAnswered, "y", "me", "", ""); err != nil {
+				if _, err := tx.ResolveApproval(store.ResolvedBody{ID: item("ap"), State: store.ApprovalAnswered, Chosen: "y", By: "me"}, ""); err != nil {
 					t.Error(err)
 				}
 				add(store.ItemClosed, store.ClosedBody{Item: item("x"), Status: "completed", EndedAt: &now})
@@ -202,7 +202,7 @@ func TestExportGoesRoundWithAllThatAReaderSees(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		return errors.Join(tx.SetTraits(id, store.Traits{Project: &p.ID}), tx.Rewind(id, "u1"), appendNotice(tx, id, "", "info", "rewound", "Taken back.", ""))
+		return errors.Join(tx.SetTraits(id, store.Traits{Project: &p.ID}), tx.Rewind(id, "u1"), appendNotice(tx, id, "", "info", sayRewound(), ""))
 	})
 	update(func(tx *store.Tx) error {
 		_, err := tx.Append(id, "", store.AgentOptions, store.OptionsBody{

@@ -245,8 +245,7 @@ func (in *interpreter) unreadable(e entry) error {
 	if err := in.appendRaw(e.rec.Data); err != nil {
 		return err
 	}
-	return appendNotice(in.tx, in.s.ID, in.run.ID, "warning", "record_unreadable",
-		"Something the agent sent could not be understood and was passed over. It is kept in the log.", "")
+	return appendNotice(in.tx, in.s.ID, in.run.ID, "warning", sayRecordUnreadable(), "")
 }
 
 func (in *interpreter) appendRaw(line []byte) error {
@@ -367,10 +366,10 @@ func (in *interpreter) update(e entry) error {
 		_, err := in.tx.Append(in.s.ID, in.run.ID, store.UsageChanged, map[string]any{"used": u.Used, "size": u.Size, "cost": u.Cost})
 		return err
 	case acp.Notice:
-		return appendNotice(in.tx, in.s.ID, in.run.ID, noticeLevel(u.Severity), "agent", u.Title, u.Description)
+		return appendNotice(in.tx, in.s.ID, in.run.ID, noticeLevel(u.Severity), agentSays(u.Title), u.Description)
 	case acp.Compaction:
 		if u.Status == "completed" {
-			return appendNotice(in.tx, in.s.ID, in.run.ID, "info", "compacted", "The agent has summed up its context.", "")
+			return appendNotice(in.tx, in.s.ID, in.run.ID, "info", sayCompacted(), "")
 		}
 		return in.appendRaw(e.rec.Data)
 	}

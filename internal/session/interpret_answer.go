@@ -57,18 +57,18 @@ func (in *interpreter) prompted(line store.Line, msg acp.Message) error {
 	if err := in.voidUnsent(line.N, func(c store.Line) bool { return c.Kind == store.LineCancel && c.Run == line.Run }); err != nil {
 		return err
 	}
-	reason, detail, pause := store.EndTurn, "", false
+	reason, detail, pause := store.EndTurn, words{}, false
 	switch {
 	case msg.Error != nil && msg.Error.Code == acp.CodeAuthRequired:
-		reason, detail, pause = store.Failed, "The agent needs a login: "+msg.Error.Error(), true
-		if err := appendAgentState(in.tx, in.s.ID, in.run.ID, "needs_login", in.loginHint(detail)); err != nil {
+		reason, detail, pause = store.Failed, sayNeedsLogin(msg.Error, ""), true
+		if err := appendAgentState(in.tx, in.s.ID, in.run.ID, "needs_login", sayNeedsLogin(msg.Error, in.l.agent().Login)); err != nil {
 			return err
 		}
 	case msg.Error != nil && (in.run.Cancelling || msg.Error.Code == acp.CodeRequestCancelled):
 		reason = store.Cancelled
 	case msg.Error != nil:
-		reason, detail = store.Failed, msg.Error.Error()
-		if err := appendNotice(in.tx, in.s.ID, in.run.ID, "error", "agent_error", "The agent ended the run with an error.", detail); err != nil {
+		reason, detail = store.Failed, words{text: msg.Error.Error()}
+		if err := appendNotice(in.tx, in.s.ID, in.run.ID, "error", sayAgentError(), detail.text); err != nil {
 			return err
 		}
 		if err := noticePrinted(in.tx, in.s.ID, in.run.ID, in.printedSince(in.run.StartedAt)); err != nil {
@@ -77,14 +77,14 @@ func (in *interpreter) prompted(line store.Line, msg acp.Message) error {
 	default:
 		var res acp.PromptResult
 		if err := json.Unmarshal(msg.Result, &res); err != nil || res.StopReason == "" {
-			detail = "The agent gave no reason for its stop."
+			detail = sayNoStopReason()
 		} else {
 			reason = string(res.StopReason)
 		}
 	}
 	if reason == store.Cancelled && in.ep.State == store.EpochEnding && !in.run.Cancelling {
 		// It was not stopped: its agent was ended, and said so on its way out.
-		reason, detail = store.Interrupted, in.l.agent().Name+" was ended on request."
+		reason, detail = store.Interrupted, sayEndedOnRequest(in.l.agent().Name)
 	}
 	if reason == store.Cancelled || reason == store.Interrupted {
 		pause = true
@@ -104,8 +104,8 @@ func (in *interpreter) prompted(line store.Line, msg acp.Message) error {
 			return err
 		}
 	}
-	if detail == "" || msg.Error == nil || msg.Error.Code != acp.CodeAuthRequired {
-		if err := appendAgentState(in.tx, in.s.ID, in.run.ID, "ready", ""); err != nil {
+	if msg.Error == nil || msg.Error.Code != acp.CodeAuthRequired {
+		if err := appendAgentState(in.tx, in.s.ID, in.run.ID, "ready", words{}); err != nil {
 			return err
 		}
 	}
@@ -130,11 +130,4 @@ func (in *interpreter) voidUnsent(n uint64, which func(store.Line) bool) error {
 		}
 	}
 	return nil
-}
-
-func (in *interpreter) loginHint(text string) string {
-	if hint := in.l.agent().Login; hint != "" {
-		return text + " " + hint
-	}
-	return text
 }

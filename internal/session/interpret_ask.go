@@ -33,7 +33,7 @@ func (in *interpreter) request(e entry) error {
 	}
 	for _, a := range pending {
 		if a.Epoch == in.ep.Name && bytes.Equal(a.RawID, e.msg.ID) {
-			if _, err := in.tx.ResolveApproval(a.ID, store.ApprovalCancelled, "", "", "", "The agent asked anew."); err != nil {
+			if err := cancelApproval(in.tx, a, sayAskedAnew()); err != nil {
 				return err
 			}
 		}
@@ -64,7 +64,7 @@ func (in *interpreter) request(e entry) error {
 	}
 	if in.run.Cancelling {
 		in.pushed = true
-		return answerCancelled(in.tx, a, "The run was stopped.")
+		return answerCancelled(in.tx, a, sayRunStopped())
 	}
 	in.fx.wakeUp(in.s.ID)
 	return nil
@@ -83,7 +83,7 @@ func (in *interpreter) cancelRequest(msg acp.Message) error {
 	for _, a := range pending {
 		if a.Epoch == in.ep.Name && bytes.Equal(a.RawID, p.RequestID) {
 			in.pushed = true
-			if err := answerCancelled(in.tx, a, "The agent took its question back."); err != nil {
+			if err := answerCancelled(in.tx, a, sayTakenBack()); err != nil {
 				return err
 			}
 		}

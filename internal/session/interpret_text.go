@@ -120,6 +120,5 @@ func (in *interpreter) tellRestart() error {
 		return nil
 	}
 	in.told = true
-	return appendNotice(in.tx, in.s.ID, in.run.ID, "info", "host_restarted",
-		"Host restarted at "+at.Format("15:04:05")+". The run carried on.", "")
+	return appendNotice(in.tx, in.s.ID, in.run.ID, "info", sayHostRestarted(at), "")
 }

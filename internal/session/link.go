@@ -450,7 +450,7 @@ func (l *link) tellTrouble() error {
 			if err != nil {
 				return err
 			}
-			return appendNotice(tx, s.ID, s.Run, level, st.Kind, st.Text, "")
+			return appendNotice(tx, s.ID, s.Run, level, sayTrouble(st), "")
 		})
 		if err != nil {
 			return err

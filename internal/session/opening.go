@@ -123,8 +123,7 @@ func (in *interpreter) opened(kind string, msg acp.Message) error {
 		return in.needsLogin(msg.Error)
 	case kind != store.LineNew && (msg.Error != nil || missing):
 		in.l.log.Warn("the agent does not know its session any more", "err", msg.Error)
-		if err := appendNotice(in.tx, in.s.ID, "", "warning", "agent_session_new",
-			"The agent could not bring its own session back, so it begins a new one and is told what was said here before.", ""); err != nil {
+		if err := appendNotice(in.tx, in.s.ID, "", "warning", sayAgentSessionNew(), ""); err != nil {
 			return err
 		}
 		return in.openNew()
@@ -201,8 +200,7 @@ func (in *interpreter) optionSet(line store.Line, msg acp.Message) error {
 		}
 	}
 	if ours && msg.Error != nil {
-		if err := appendNotice(in.tx, in.s.ID, "", "warning", "setting_refused",
-			"The agent refused the setting that makes it ask before it acts. It may act without asking.", msg.Error.Error()); err != nil {
+		if err := appendNotice(in.tx, in.s.ID, "", "warning", saySettingRefused(), msg.Error.Error()); err != nil {
 			return err
 		}
 	}
@@ -236,7 +234,7 @@ func (in *interpreter) ready() error {
 	if err := in.tx.PutEpoch(in.ep); err != nil {
 		return err
 	}
-	if err := appendAgentState(in.tx, in.s.ID, "", "ready", ""); err != nil {
+	if err := appendAgentState(in.tx, in.s.ID, "", "ready", words{}); err != nil {
 		return err
 	}
 	in.pushed = true
@@ -247,30 +245,30 @@ func (in *interpreter) ready() error {
 }
 
 func (in *interpreter) needsLogin(e *acp.Error) error {
-	return in.giveUp("needs_login", in.loginHint("The agent needs a login: "+e.Error()))
+	return in.giveUp("needs_login", sayNeedsLogin(e, in.l.agent().Login))
 }
 
 func (in *interpreter) openingFailed(err error) error {
-	return in.giveUp("ended", "The agent could not begin the session: "+err.Error())
+	return in.giveUp("ended", saySessionNotBegun(err))
 }
 
 // giveUp ends the run that waits for this agent, and the epoch.
-func (in *interpreter) giveUp(state, text string) error {
+func (in *interpreter) giveUp(state string, why words) error {
 	in.ep.State = store.EpochEnding
 	if err := in.tx.PutEpoch(in.ep); err != nil {
 		return err
 	}
-	if err := appendAgentState(in.tx, in.s.ID, "", state, text); err != nil {
+	if err := appendAgentState(in.tx, in.s.ID, "", state, why); err != nil {
 		return err
 	}
 	run, ok, err := in.tx.CurrentRun(in.s.ID)
 	if err != nil || !ok {
 		return err
 	}
-	if err := appendNotice(in.tx, in.s.ID, run.ID, "error", "agent_"+state, text, in.printedSince(in.ep.StartedAt)); err != nil {
+	if err := appendNotice(in.tx, in.s.ID, run.ID, "error", why, in.printedSince(in.ep.StartedAt)); err != nil {
 		return err
 	}
-	if err := in.l.m.endRun(in.tx, run, store.Failed, text, true, in.fx); err != nil {
+	if err := in.l.m.endRun(in.tx, run, store.Failed, why, true, in.fx); err != nil {
 		return err
 	}
 	in.fx.wakeUp(in.s.ID)

@@ -277,7 +277,8 @@ func (set setting) drop(c store.Chosen) store.Chosen {
 
 // standing is how one thing that was chosen stands with the agent.
 type standing struct {
-	what    string // what it is, for a person
+	what    string // model, mode, option
+	option  string // of an option: its name
 	wanted  string // as the agent calls it
 	now     string // likewise, what the agent has; "" where that is not known
 	offered bool
@@ -301,12 +302,12 @@ func (o options) standing(set setting) (st standing) {
 		st.wanted = text
 		option, ok := o.option(set.id)
 		if !ok {
-			st.what = fmt.Sprintf("option %q", set.id)
+			st.what, st.option = "option", set.id
 			return st
 		}
-		st.what = fmt.Sprintf("option %q", option.Name)
+		st.what, st.option = "option", option.Name
 		if option.Category == "model" || option.Category == "mode" {
-			st.what = option.Category
+			st.what, st.option = option.Category, ""
 		}
 		if option.Type == acp.OptionSelect {
 			st.now = option.Value()
@@ -332,15 +333,6 @@ func (st *standing) name(id, name, wanted, now string) {
 	if id == wanted {
 		st.offered, st.wanted = true, name
 	}
-}
-
-// unset says that it was not set, why, and what the agent uses instead.
-func (st standing) unset(why string) string {
-	instead := "It goes on as it was."
-	if st.now != "" {
-		instead = fmt.Sprintf("It uses %q.", st.now)
-	}
-	return fmt.Sprintf("The %s was not set to %q: the agent %s. %s", st.what, st.wanted, why, instead)
 }
 
 func pushSetting(tx *store.Tx, epoch, method string, params any) error {
@@ -371,7 +363,7 @@ func (in *interpreter) choose() (asked bool, err error) {
 			continue
 		}
 		if !st.offered {
-			if err := in.forget(set, "option_unavailable", st.unset("does not offer that"), ""); err != nil {
+			if err := in.forget(set, st.unset(false), ""); err != nil {
 				return false, err
 			}
 			continue
@@ -398,7 +390,7 @@ func (in *interpreter) askedFor(set setting) (bool, error) {
 }
 
 // forget takes a setting out of what was chosen, and says why.
-func (in *interpreter) forget(set setting, code, text, detail string) error {
+func (in *interpreter) forget(set setting, why words, detail string) error {
 	known, err := in.known()
 	if err != nil {
 		return err
@@ -409,7 +401,7 @@ func (in *interpreter) forget(set setting, code, text, detail string) error {
 			return err
 		}
 	}
-	return appendNotice(in.tx, in.s.ID, in.run.ID, "warning", code, text, detail)
+	return appendNotice(in.tx, in.s.ID, in.run.ID, "warning", why, detail)
 }
 
 // settingOf reads back what a line set.
@@ -437,7 +429,7 @@ func (in *interpreter) optionTaken(line store.Line, msg acp.Message) error {
 		if err != nil {
 			return err
 		}
-		return in.forget(set, "option_refused", known.standing(set).unset("refused"), msg.Error.Error())
+		return in.forget(set, known.standing(set).unset(true), msg.Error.Error())
 	}
 	switch {
 	case set.mode != "":

@@ -2,9 +2,7 @@ package session
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/proc"
@@ -46,9 +44,9 @@ func (w *worker) takePlace(ctx context.Context, s store.Session) bool {
 		}
 		if !evicted && !told {
 			told = true
-			text := m.holders(ctx)
+			what := m.holders(ctx)
 			if err := m.commit(ctx, store.Durable, func(tx *store.Tx) error {
-				return appendAgentState(tx, w.session, s.Run, "starting", text)
+				return appendAgentState(tx, w.session, s.Run, "starting", what)
 			}); err != nil {
 				return false
 			}
@@ -101,7 +99,7 @@ func (m *Manager) evictOne(ctx context.Context, from *worker) (bool, error) {
 		if w.holdsProcesses(ctx) {
 			continue
 		}
-		marked, err := w.endIdle(ctx, "Ended to make room for another session; it resumes with your next message.", "")
+		marked, err := w.endIdle(ctx, sayMadeRoom(), false)
 		if err != nil || marked {
 			return marked, err
 		}
@@ -142,7 +140,7 @@ func (w *worker) holdsProcesses(ctx context.Context) bool {
 }
 
 // holders says who has the places, for the one that waits.
-func (m *Manager) holders(ctx context.Context) string {
+func (m *Manager) holders(ctx context.Context) words {
 	m.mu.Lock()
 	ids := make([]string, 0, len(m.live))
 	for id := range m.live {
@@ -155,5 +153,5 @@ func (m *Manager) holders(ctx context.Context) string {
 			titles = append(titles, "“"+s.Title+"”")
 		}
 	}
-	return fmt.Sprintf("Waiting for a place: all %d live agents are in use, by %s. It starts when one of them is idle.", m.Cap, strings.Join(titles, ", "))
+	return sayPlacesTaken(m.Cap, titles)
 }

@@ -141,5 +141,5 @@ func noticePrinted(tx *store.Tx, session, run, text string) error {
 	if strings.TrimSpace(text) == "" {
 		return nil
 	}
-	return appendNotice(tx, session, run, "warning", "agent_stderr", "The last that the agent printed.", text)
+	return appendNotice(tx, session, run, "warning", sayPrinted(), text)
 }

@@ -63,7 +63,7 @@ func (m *Manager) Unqueue(_ context.Context, session, id string) error {
 		if err != nil {
 			return err
 		}
-		return m.endRun(tx, run, store.Cancelled, "Taken out of the queue.", false, fx)
+		return m.endRun(tx, run, store.Cancelled, sayTakenOut(), false, fx)
 	})
 }
 

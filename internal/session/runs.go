@@ -336,7 +336,7 @@ func (m *Manager) pushPrompt(tx *store.Tx, s store.Session, run store.Run, ep st
 	if _, err := tx.Append(s.ID, run.ID, store.RunStarted, store.RunBody{Run: run.ID, Item: run.Item}); err != nil {
 		return err
 	}
-	return appendAgentState(tx, s.ID, run.ID, "busy", "")
+	return appendAgentState(tx, s.ID, run.ID, "busy", words{})
 }
 
 // pushLine puts a line into the outbox, with the sum by which a keeper is
@@ -359,14 +359,14 @@ func appendQueue(tx *store.Tx, session string, paused bool) error {
 	return err
 }
 
-func appendAgentState(tx *store.Tx, session, run, state, text string) error {
-	_, err := tx.Append(session, run, store.AgentState, store.AgentStateBody{State: state, Text: text})
+func appendAgentState(tx *store.Tx, session, run, state string, why words) error {
+	_, err := tx.Append(session, run, store.AgentState, store.AgentStateBody{State: state, Text: why.text, Said: why.Said})
 	return err
 }
 
-func appendNotice(tx *store.Tx, session, run, level, code, text, detail string) error {
+func appendNotice(tx *store.Tx, session, run, level string, what words, detail string) error {
 	_, err := tx.Append(session, run, store.NoticeGiven, store.NoticeBody{
-		Item: newID("n"), Level: level, Code: code, Text: text, Detail: detail,
+		Item: newID("n"), Level: level, Text: what.text, Said: what.Said, Detail: detail,
 	})
 	return err
 }
@@ -403,7 +403,7 @@ func closeItems(tx *store.Tx, session, run, toolStatus string) error {
 
 // endRun ends a run that is current or queued: its open items and questions
 // are closed, and the queue goes on or, where a person must look first, waits.
-func (m *Manager) endRun(tx *store.Tx, run store.Run, reason, detail string, pause bool, fx *effects) error {
+func (m *Manager) endRun(tx *store.Tx, run store.Run, reason string, detail words, pause bool, fx *effects) error {
 	wasCurrent := run.State == store.RunStateCurrent
 	if wasCurrent {
 		status := "unknown" // the agent ended its turn and never said
@@ -413,21 +413,21 @@ func (m *Manager) endRun(tx *store.Tx, run store.Run, reason, detail string, pau
 		if err := closeItems(tx, run.Session, run.ID, status); err != nil {
 			return err
 		}
-		why := "The run ended first."
+		why := sayRunEnded()
 		if reason == store.Cancelled {
-			why = "The run was stopped."
+			why = sayRunStopped()
 		} else if reason == store.Interrupted {
-			why = "The run was interrupted."
+			why = sayRunInterrupted()
 		}
 		if err := cancelApprovals(tx, run.Session, run.ID, why); err != nil {
 			return err
 		}
 	}
-	run.State, run.Reason, run.Detail, run.EndedAt = store.RunStateEnded, reason, detail, tx.Now()
+	run.State, run.Reason, run.Detail, run.Said, run.EndedAt = store.RunStateEnded, reason, detail.text, detail.Said, tx.Now()
 	if err := tx.PutRun(run); err != nil {
 		return err
 	}
-	if _, err := tx.Append(run.Session, run.ID, store.RunEnded, store.RunBody{Run: run.ID, Item: run.Item, Reason: reason, Detail: detail}); err != nil {
+	if _, err := tx.Append(run.Session, run.ID, store.RunEnded, store.RunBody{Run: run.ID, Item: run.Item, Reason: reason, Detail: detail.text, Said: detail.Said}); err != nil {
 		return err
 	}
 	s, err := tx.Session(run.Session)
@@ -474,9 +474,9 @@ func (m *Manager) Cancel(_ context.Context, session, runID string) error {
 		}
 		switch {
 		case run.State == store.RunStateQueued:
-			return m.endRun(tx, run, store.Cancelled, "Taken out of the queue.", false, fx)
+			return m.endRun(tx, run, store.Cancelled, sayTakenOut(), false, fx)
 		case run.StartedAt.IsZero():
-			return m.endRun(tx, run, store.Cancelled, "Stopped before it reached the agent.", true, fx)
+			return m.endRun(tx, run, store.Cancelled, sayStoppedBefore(), true, fx)
 		case run.Cancelling:
 			return nil
 		}
@@ -496,7 +496,7 @@ func (m *Manager) Cancel(_ context.Context, session, runID string) error {
 			return err
 		}
 		for _, a := range pending {
-			if err := answerCancelled(tx, a, "The run was stopped."); err != nil {
+			if err := answerCancelled(tx, a, sayRunStopped()); err != nil {
 				return err
 			}
 		}
@@ -549,7 +549,7 @@ func (m *Manager) EndAgent(_ context.Context, session string, force bool) error 
 			if err := tx.PutEpoch(ep); err != nil {
 				return err
 			}
-			if err := appendAgentState(tx, session, s.Run, "ending", ""); err != nil {
+			if err := appendAgentState(tx, session, s.Run, "ending", words{}); err != nil {
 				return err
 			}
 		}

@@ -114,7 +114,7 @@ func (m *Manager) Delete(ctx context.Context, session string, forever bool) erro
 		if forever {
 			return tx.DeleteSession(session)
 		}
-		if err := m.dropWaiting(tx, session, "The session was deleted.", fx); err != nil {
+		if err := m.dropWaiting(tx, session, saySessionDeleted(), fx); err != nil {
 			return err
 		}
 		return tx.TrashSession(session)
@@ -123,7 +123,7 @@ func (m *Manager) Delete(ctx context.Context, session string, forever bool) erro
 
 // dropWaiting ends the runs of a session that has no agent: the queued ones
 // first, so that none of them follows on the current one.
-func (m *Manager) dropWaiting(tx *store.Tx, session, why string, fx *effects) error {
+func (m *Manager) dropWaiting(tx *store.Tx, session string, why words, fx *effects) error {
 	waiting, err := tx.QueuedRuns(session)
 	if err != nil {
 		return err

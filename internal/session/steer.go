@@ -238,7 +238,7 @@ func begun(tx *store.Tx, own store.Run) error {
 	if _, err := tx.Append(own.Session, own.ID, store.RunStarted, store.RunBody{Run: own.ID, Item: own.Item}); err != nil {
 		return err
 	}
-	return appendAgentState(tx, own.Session, own.ID, "busy", "")
+	return appendAgentState(tx, own.Session, own.ID, "busy", words{})
 }
 
 // requeue makes messages that were not read the first of the queue, in their
@@ -379,7 +379,7 @@ func (in *interpreter) steered(line store.Line, msg acp.Message) error {
 // lostWithItsRun begins the own run of a message again that the agent had taken
 // into a run that was ending: it was no turn of its own.
 func (in *interpreter) lostWithItsRun(own store.Run) error {
-	if err := appendAgentState(in.tx, in.s.ID, own.ID, "ready", ""); err != nil {
+	if err := appendAgentState(in.tx, in.s.ID, own.ID, "ready", words{}); err != nil {
 		return err
 	}
 	if err := requeue(in.tx, in.s.ID, []store.Run{own}, true); err != nil {

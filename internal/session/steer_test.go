@@ -417,10 +417,10 @@ func TestSteerRefusals(t *testing.T) {
 			err = tx.PutRun(store.Run{ID: said.Run, Session: g.id, Item: said.Item, State: store.RunStateEnded, Steer: store.SteerRead})
 		}
 		if err == nil {
-			err = g.m.endRun(tx, run, store.Cancelled, "", true, fx)
+			err = g.m.endRun(tx, run, store.Cancelled, words{}, true, fx)
 		}
 		if err == nil {
-			err = g.m.dropWaiting(tx, g.id, "", fx)
+			err = g.m.dropWaiting(tx, g.id, words{}, fx)
 		}
 		return err
 	})

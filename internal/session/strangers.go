@@ -96,7 +96,6 @@ func (m *Manager) endStranger(ctx context.Context, epoch string) error {
 		if err != nil {
 			return err
 		}
-		return appendNotice(tx, s.ID, "", "warning", "agent_unknown_past",
-			"An agent of this session was still at work that the restored state does not know of; it was ended. What it did in its folder stays.", "")
+		return appendNotice(tx, s.ID, "", "warning", sayUnknownPast(), "")
 	})
 }

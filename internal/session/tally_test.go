@@ -46,7 +46,7 @@ func TestTallies(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			return errors.Join(m.endRun(tx, run, reason, "", false, fx), after)
+			return errors.Join(m.endRun(tx, run, reason, words{}, false, fx), after)
 		})
 		if !errors.Is(err, after) {
 			t.Fatal(err)

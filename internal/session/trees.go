@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/keeper"
+	"github.com/holdfast-dev/holdfast/internal/ledger"
 	"github.com/holdfast-dev/holdfast/internal/proc"
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
@@ -54,18 +55,19 @@ func (m *Manager) LiveAgents(ctx context.Context) []LiveAgent {
 // Replace ends the session's agent if it is idle, and says why; the next
 // message resumes the session in a new one. It never does so in a run, nor
 // while a process that a run left behind still works.
-func (m *Manager) Replace(ctx context.Context, session, why string) (bool, error) {
+func (m *Manager) Replace(ctx context.Context, session string, over ledger.Finding) (bool, error) {
 	m.mu.Lock()
 	w := m.live[session]
 	m.mu.Unlock()
 	if w == nil || w.evict.Load() || w.busy.Load() || w.holdsProcesses(ctx) {
 		return false, nil
 	}
-	return w.endIdle(ctx, why+". It was ended between two runs; the session resumes with your next message.", "agent_replaced")
+	return w.endIdle(ctx, sayReplaced(over), true)
 }
 
-// EndIdle ends every agent that has nothing to do, and returns how many.
-func (m *Manager) EndIdle(ctx context.Context, why string) (int, error) {
+// EndIdle ends every agent that has nothing to do, as files run short, and
+// returns how many.
+func (m *Manager) EndIdle(ctx context.Context) (int, error) {
 	m.mu.Lock()
 	var idle []*worker
 	for _, w := range m.live {
@@ -79,7 +81,7 @@ func (m *Manager) EndIdle(ctx context.Context, why string) (int, error) {
 		if w.holdsProcesses(ctx) {
 			continue
 		}
-		marked, err := w.endIdle(ctx, why+" It resumes with your next message.", "")
+		marked, err := w.endIdle(ctx, sayEndedForFiles(), false)
 		if err != nil {
 			return ended, err
 		}
@@ -91,8 +93,8 @@ func (m *Manager) EndIdle(ctx context.Context, why string) (int, error) {
 }
 
 // endIdle marks the session's epoch as ending, unless it has work by now, and
-// tells the session why; with a code as a notice too.
-func (w *worker) endIdle(ctx context.Context, text, code string) (bool, error) {
+// tells the session why, by a notice too where asked.
+func (w *worker) endIdle(ctx context.Context, why words, notice bool) (bool, error) {
 	marked := false
 	err := w.m.commit(ctx, store.Durable, func(tx *store.Tx) error {
 		marked = false
@@ -108,12 +110,12 @@ func (w *worker) endIdle(ctx context.Context, text, code string) (bool, error) {
 			return err
 		}
 		marked = true
-		if code != "" {
-			if err := appendNotice(tx, w.session, "", "warning", code, text, ""); err != nil {
+		if notice {
+			if err := appendNotice(tx, w.session, "", "warning", why, ""); err != nil {
 				return err
 			}
 		}
-		return appendAgentState(tx, w.session, "", "ending", text)
+		return appendAgentState(tx, w.session, "", "ending", why)
 	})
 	if err != nil || !marked {
 		return false, err

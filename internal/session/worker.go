@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -139,7 +140,7 @@ func (w *worker) launch(run store.Run) {
 	}
 	ag, err := w.m.Catalogue.Get(ctx, s.Agent)
 	if err != nil {
-		w.failStart(run, "missing", "The agent could not be started: "+err.Error())
+		w.failStart(run, "missing", sayMissing(err))
 		return
 	}
 	if !w.takePlace(ctx, s) {
@@ -178,7 +179,7 @@ func (w *worker) launch(run store.Run) {
 		if _, err := pushLine(tx, store.Line{Epoch: ep.Name, N: n, Kind: store.LineInitialize, Data: line}); err != nil {
 			return err
 		}
-		return appendAgentState(tx, w.session, run.ID, "starting", "")
+		return appendAgentState(tx, w.session, run.ID, "starting", words{})
 	})
 	if err != nil || !born {
 		if err != nil && ctx.Err() == nil {
@@ -203,7 +204,7 @@ func (w *worker) launch(run store.Run) {
 }
 
 // failStart ends a run that no agent can take.
-func (w *worker) failStart(run store.Run, state, text string) {
+func (w *worker) failStart(run store.Run, state string, why words) {
 	var fx effects
 	err := w.m.commit(w.m.ctx, store.Durable, func(tx *store.Tx) error {
 		fx = effects{}
@@ -211,13 +212,13 @@ func (w *worker) failStart(run store.Run, state, text string) {
 		if err != nil || r.State != store.RunStateCurrent || !r.StartedAt.IsZero() {
 			return err
 		}
-		if err := appendAgentState(tx, w.session, r.ID, state, text); err != nil {
+		if err := appendAgentState(tx, w.session, r.ID, state, why); err != nil {
 			return err
 		}
-		if err := appendNotice(tx, w.session, r.ID, "error", "agent_"+state, text, ""); err != nil {
+		if err := appendNotice(tx, w.session, r.ID, "error", why, ""); err != nil {
 			return err
 		}
-		return w.m.endRun(tx, r, store.Failed, text, true, &fx)
+		return w.m.endRun(tx, r, store.Failed, why, true, &fx)
 	})
 	if err != nil {
 		w.log.Error("end run", "err", err)
@@ -358,9 +359,9 @@ func (w *worker) sweep(ep store.Epoch) bool {
 		}
 		if !said {
 			said = true
-			text := fmt.Sprintf("%d processes of the ended agent have not gone yet%s.", len(left), names(left))
+			what := sayProcessesLeft(len(left), names(left))
 			err := w.m.commit(w.m.ctx, store.Durable, func(tx *store.Tx) error {
-				return appendAgentState(tx, w.session, "", "ending", text)
+				return appendAgentState(tx, w.session, "", "ending", what)
 			})
 			if err != nil {
 				return false
@@ -371,18 +372,15 @@ func (w *worker) sweep(ep store.Epoch) bool {
 }
 
 func names(left []proc.Info) string {
-	out := ""
+	var out []string
 	for i, p := range left {
 		if i == 5 {
-			return out + ", …"
+			out = append(out, "…")
+			break
 		}
-		sep := ", "
-		if i == 0 {
-			sep = ": "
-		}
-		out += fmt.Sprintf("%s%s (%d)", sep, p.Command, p.PID)
+		out = append(out, fmt.Sprintf("%s (%d)", p.Command, p.PID))
 	}
-	return out
+	return strings.Join(out, ", ")
 }
 
 // ending is what is known of how an epoch ended.
@@ -397,21 +395,21 @@ type ending struct {
 }
 
 // words says how it ended, for a person.
-func (e ending) words(name string) string {
+func (e ending) words(name string) words {
 	switch {
 	case e.mismatch != "":
-		return "The keeper did not belong to this state folder's past (" + e.mismatch + "), so it was ended."
+		return sayMismatch(e.mismatch)
 	case e.startErr != nil:
-		return "The keeper could not be started: " + e.startErr.Error()
+		return sayKeeperNotStarted(e.startErr)
 	case e.exit != nil:
-		return exitWords(name, *e.exit)
+		return sayExit(name, *e.exit)
 	}
-	return "The keeper of the agent was killed."
+	return sayKeeperKilled()
 }
 
 // settle ends the epoch in the store and decides what becomes of its run.
 func (w *worker) settle(ep store.Epoch, how ending) {
-	words := how.words(w.m.Catalogue.Name(ep.Agent))
+	why := how.words(w.m.Catalogue.Name(ep.Agent))
 	var fx effects
 	err := w.m.commit(w.m.ctx, store.Durable, func(tx *store.Tx) error {
 		fx = effects{}
@@ -420,7 +418,7 @@ func (w *worker) settle(ep store.Epoch, how ending) {
 			return err
 		}
 		wasStarting, asked := cur.State == store.EpochStarting, cur.State == store.EpochEnding
-		cur.State, cur.EndedAt, cur.Reason = store.EpochEnded, tx.Now(), words
+		cur.State, cur.EndedAt, cur.Reason = store.EpochEnded, tx.Now(), why.text
 		if err := tx.PutEpoch(cur); err != nil {
 			return err
 		}
@@ -430,7 +428,7 @@ func (w *worker) settle(ep store.Epoch, how ending) {
 		}
 		switch {
 		case ok && run.Epoch == ep.Name && !run.StartedAt.IsZero():
-			if err := w.settleStarted(tx, cur, run, how, words, &fx); err != nil {
+			if err := w.settleStarted(tx, cur, run, how, why, &fx); err != nil {
 				return err
 			}
 		case ok && run.StartedAt.IsZero() && wasStarting && !asked && how.exit == nil && how.startErr == nil && w.requeued < 3:
@@ -439,10 +437,10 @@ func (w *worker) settle(ep store.Epoch, how ending) {
 			w.requeued++
 		case ok && run.StartedAt.IsZero() && wasStarting && !asked:
 			// The agent does not come up: trying again by itself would loop.
-			if err := appendNotice(tx, w.session, run.ID, "error", "agent_start_failed", words, how.stderr); err != nil {
+			if err := appendNotice(tx, w.session, run.ID, "error", why, how.stderr); err != nil {
 				return err
 			}
-			if err := w.m.endRun(tx, run, store.Failed, words, true, &fx); err != nil {
+			if err := w.m.endRun(tx, run, store.Failed, why, true, &fx); err != nil {
 				return err
 			}
 		}
@@ -452,16 +450,16 @@ func (w *worker) settle(ep store.Epoch, how ending) {
 		if err := closeItems(tx, w.session, "", "cancelled"); err != nil {
 			return err
 		}
-		if err := cancelApprovals(tx, w.session, "", "The agent ended."); err != nil {
+		if err := cancelApprovals(tx, w.session, "", sayAgentGone()); err != nil {
 			return err
 		}
 		if how.mismatch != "" {
-			if err := appendNotice(tx, w.session, "", "warning", "keeper_mismatch", words, ""); err != nil {
+			if err := appendNotice(tx, w.session, "", "warning", why, ""); err != nil {
 				return err
 			}
 		}
 		if how.spoolErr != nil {
-			if err := appendNotice(tx, w.session, "", "error", "spool_unreadable", "Part of what the agent wrote could not be read back: "+how.spoolErr.Error(), ""); err != nil {
+			if err := appendNotice(tx, w.session, "", "error", saySpoolUnreadable(how.spoolErr), ""); err != nil {
 				return err
 			}
 		}
@@ -470,7 +468,7 @@ func (w *worker) settle(ep store.Epoch, how ending) {
 			return err
 		}
 		if s.AgentState != "needs_login" { // which a person must see until it is done
-			if err := appendAgentState(tx, w.session, "", "ended", words); err != nil {
+			if err := appendAgentState(tx, w.session, "", "ended", why); err != nil {
 				return err
 			}
 		}
@@ -510,7 +508,7 @@ func (w *worker) settleSteers(tx *store.Tx) error {
 // settleStarted decides about a run whose prompt had been committed when its
 // epoch ended: one that was surely not begun waits for the next epoch, any
 // other is interrupted.
-func (w *worker) settleStarted(tx *store.Tx, ep store.Epoch, run store.Run, how ending, words string, fx *effects) error {
+func (w *worker) settleStarted(tx *store.Tx, ep store.Epoch, run store.Run, how ending, why words, fx *effects) error {
 	unbegun := how.startErr != nil || how.notesKnown && how.notes.Intent < run.Prompt
 	sameBoot := ep.BootID == w.m.BootID
 	if unbegun && sameBoot && how.mismatch == "" && !run.Cancelling && w.requeued < 3 {
@@ -523,10 +521,10 @@ func (w *worker) settleStarted(tx *store.Tx, ep store.Epoch, run store.Run, how 
 		return err
 	}
 	if run.Cancelling {
-		return w.m.endRun(tx, run, store.Cancelled, words, true, fx)
+		return w.m.endRun(tx, run, store.Cancelled, why, true, fx)
 	}
 	if err := noticePrinted(tx, w.session, run.ID, how.stderr); err != nil {
 		return err
 	}
-	return w.m.endRun(tx, run, store.Interrupted, words, true, fx)
+	return w.m.endRun(tx, run, store.Interrupted, why, true, fx)
 }

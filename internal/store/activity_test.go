@@ -144,7 +144,7 @@ func TestActivityOfOlderHosts(t *testing.T) {
 	}
 	alter(
 		t, path, "DROP INDEX sessions_recent", "DROP INDEX sessions_pinned", "DROP INDEX sessions_uncounted",
-		"DROP INDEX runs_steered", "ALTER TABLE runs DROP COLUMN steer", // what came after it
+		"DROP INDEX runs_steered", "ALTER TABLE runs DROP COLUMN steer", "ALTER TABLE runs DROP COLUMN said", "ALTER TABLE approvals DROP COLUMN code", // what came after it
 		"ALTER TABLE sessions DROP COLUMN counted", "ALTER TABLE sessions DROP COLUMN activity",
 		"CREATE INDEX sessions_recent ON sessions (last_event)", "CREATE INDEX sessions_pinned ON sessions (last_event) WHERE pinned = 1",
 		"UPDATE sessions SET last_at = last_at + 5000", "PRAGMA user_version = 5",

@@ -200,12 +200,22 @@ type ClosedBody struct {
 	EndedAt *time.Time `json:"ended_at,omitempty"`
 }
 
+// Said names a sentence of the host that stands beside it in English, so that a
+// page can say it in its own language: what it says, and the values that are in
+// it. Of a sentence whose code or args are not known the text is shown, which is
+// always whole. A text that is not the host's own has none, but for notices of
+// an agent, whose code is "agent".
+type Said struct {
+	Code string         `json:"code,omitempty" doc:"Which sentence of the host the text is"`
+	Args map[string]any `json:"args,omitempty" doc:"The values in it by name, each a string or a number"`
+}
+
 // NoticeBody is the body of notice; its item's body is the same without Item.
 type NoticeBody struct {
-	Item   string `json:"item,omitempty"`
-	Level  string `json:"level"` // info, warning, error
-	Text   string `json:"text"`
-	Code   string `json:"code,omitempty"`
+	Item  string `json:"item,omitempty"`
+	Level string `json:"level"` // info, warning, error
+	Text  string `json:"text"`
+	Said
 	Detail string `json:"detail,omitempty"`
 }
 
@@ -234,6 +244,7 @@ type Approval struct {
 	ClientID   string           `json:"-"` // of the answer; a repeat of it is answered the same
 	AnsweredAt *time.Time       `json:"answered_at,omitempty"`
 	Reason     string           `json:"reason,omitempty"`
+	Code       string           `json:"code,omitempty" doc:"Which sentence of the host the reason is"` // as in Said; it has no args
 	ExpiresAt  *time.Time       `json:"expires_at,omitempty"`
 
 	Epoch string          `json:"-"`
@@ -257,6 +268,7 @@ type ResolvedBody struct {
 	By         string    `json:"by,omitempty"`
 	AnsweredAt time.Time `json:"answered_at"`
 	Reason     string    `json:"reason,omitempty"`
+	Code       string    `json:"code,omitempty"` // of Reason, as in Said
 	Late       bool      `json:"late,omitempty"` // it was answered before, but too late for the agent
 }
 
@@ -266,6 +278,7 @@ type RunBody struct {
 	Item   string `json:"item,omitempty"`   // the message that it answers
 	Reason string `json:"reason,omitempty"` // of run.ended
 	Detail string `json:"detail,omitempty"` // of run.ended: why, in words
+	Said          // of Detail
 }
 
 // The reasons of run.ended beyond those of ACP (end_turn, max_tokens,
@@ -297,6 +310,7 @@ type QueueEntry struct {
 type AgentStateBody struct {
 	State string `json:"state"` // starting, ready, busy, ending, ended, needs_login, missing
 	Text  string `json:"text,omitempty"`
+	Said         // of Text
 }
 
 // OptionsBody is the body of agent.options: what the agent lets a person

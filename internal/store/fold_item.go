@@ -294,6 +294,6 @@ func foldApproval(base json.RawMessage, entries []entry) (json.RawMessage, error
 }
 
 func (a *Approval) resolve(b ResolvedBody) {
-	a.State, a.Chosen, a.By, a.Reason = b.State, b.Chosen, b.By, b.Reason
+	a.State, a.Chosen, a.By, a.Reason, a.Code = b.State, b.Chosen, b.By, b.Reason, b.Code
 	a.AnsweredAt = &b.AnsweredAt
 }

@@ -119,7 +119,7 @@ func (w *world) step(tx *Tx) error {
 		return err
 	case 9:
 		if id := drop(w.pending); id != "" {
-			_, err := tx.ResolveApproval(id, ApprovalAnswered, "once", "me", "c", "")
+			_, err := tx.ResolveApproval(ResolvedBody{ID: id, State: ApprovalAnswered, Chosen: "once", By: "me"}, "c")
 			return err
 		}
 		return nil

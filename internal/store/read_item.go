@@ -303,7 +303,7 @@ func (q *reading) items(query, session string, from int64, limit int, last int64
 	return list, more, nil
 }
 
-const runsOfQuery = `SELECT id, session, item, '', state, reason, detail, pos, epoch, prompt, cancelling, steer, queued_at, started_at, ended_at
+const runsOfQuery = `SELECT id, session, item, '', state, reason, detail, pos, epoch, prompt, cancelling, steer, queued_at, started_at, ended_at, said
 	FROM runs WHERE id IN (SELECT value FROM json_each(?)) ORDER BY pos`
 
 // runsOf returns the runs that the items belong to, and more: how each began

@@ -83,6 +83,7 @@ type Run struct {
 	State      string
 	Reason     string
 	Detail     string
+	Said       Said      // of Detail
 	Pos        int64     // order in the queue
 	Epoch      string    // of its prompt's outbox line, "" before; of one that steers: of the line that says it
 	Prompt     uint64    // number of that line

@@ -39,6 +39,7 @@ func TestRuns(t *testing.T) {
 			t.Errorf("%+v, %v", queue, err)
 		}
 		current.State, current.EndedAt = RunStateEnded, at
+		current.Detail, current.Said = "it ended with 3", Said{Code: "exited", Args: map[string]any{"exit": 3.0, "name": "x"}}
 		if err := tx.PutRun(current); err != nil {
 			return err
 		}

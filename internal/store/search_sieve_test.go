@@ -126,7 +126,7 @@ func TestSearchOfOlderTitles(t *testing.T) {
 		t.Fatal(err)
 	}
 	alter(t, path, "DELETE FROM search", "INSERT INTO search (rowid, text, scope) SELECT sid, title, 's' || sid FROM search_titles WHERE title <> ''",
-		"DROP INDEX runs_steered", "ALTER TABLE runs DROP COLUMN steer", "PRAGMA user_version = 6")
+		"DROP INDEX runs_steered", "ALTER TABLE runs DROP COLUMN steer", "ALTER TABLE runs DROP COLUMN said", "ALTER TABLE approvals DROP COLUMN code", "PRAGMA user_version = 6")
 	s = openAt(t, path)
 	for _, q := range []Query{{Text: "needle", Kinds: []string{HitTitle}}, {Text: "needle", Session: id}} {
 		if diff := cmp.Diff([]string{id + " title"}, hits(t, s, q)); diff != "" {

@@ -263,7 +263,7 @@ func TestApprovals(t *testing.T) {
 
 	resolve := func(state, chosen string) (r Approval, err error) {
 		err = s.Update(Durable, func(tx *Tx) error {
-			r, err = tx.ResolveApproval(a.ID, state, chosen, "me", "client", "because")
+			r, err = tx.ResolveApproval(ResolvedBody{ID: a.ID, State: state, Chosen: chosen, By: "me", Reason: "because", Code: "why"}, "client")
 			return err
 		})
 		return r, err
@@ -284,7 +284,7 @@ func TestApprovals(t *testing.T) {
 		t.Error(diff)
 	}
 	var inItem Approval
-	if err := json.Unmarshal(item(t, s, a.Item).Body, &inItem); err != nil || inItem.State != ApprovalAnswered || inItem.Chosen != "once" {
+	if err := json.Unmarshal(item(t, s, a.Item).Body, &inItem); err != nil || inItem.State != ApprovalAnswered || inItem.Chosen != "once" || inItem.Code != "why" {
 		t.Errorf("item says %+v, %v", inItem, err)
 	}
 	verified(t, s)

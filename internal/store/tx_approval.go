@@ -7,13 +7,13 @@ import (
 )
 
 const approvalColumns = `id, session, run, state, title, item, at, detail, options, chosen, by, client_id,
-	answered_at, reason, expires_at, epoch, raw_id`
+	answered_at, reason, code, expires_at, epoch, raw_id`
 
 func scanApproval(r scanner) (a Approval, err error) {
 	var at, answered, expires int64
 	var options []byte
 	err = r.Scan(&a.ID, &a.Session, &a.Run, &a.State, &a.Title, &a.Item, &at, (*[]byte)(&a.Detail), &options, &a.Chosen, &a.By, &a.ClientID,
-		&answered, &a.Reason, &expires, &a.Epoch, (*[]byte)(&a.RawID))
+		&answered, &a.Reason, &a.Code, &expires, &a.Epoch, (*[]byte)(&a.RawID))
 	if err != nil {
 		return a, err
 	}
@@ -59,8 +59,8 @@ func (tx *Tx) planApproval(ev Event, extra *Approval) (func() error, error) {
 			clientID = extra.ClientID
 		}
 		return func() error {
-			return tx.exec("UPDATE approvals SET state = ?, chosen = ?, by = ?, client_id = ?, answered_at = ?, reason = ? WHERE id = ?",
-				b.State, b.Chosen, b.By, clientID, millis(b.AnsweredAt), b.Reason, b.ID)
+			return tx.exec("UPDATE approvals SET state = ?, chosen = ?, by = ?, client_id = ?, answered_at = ?, reason = ?, code = ? WHERE id = ?",
+				b.State, b.Chosen, b.By, clientID, millis(b.AnsweredAt), b.Reason, b.Code, b.ID)
 		}, nil
 	}
 	return nil, nil
@@ -85,7 +85,7 @@ func (tx *Tx) insertApproval(a Approval) error {
 	if len(a.Detail) > 0 {
 		detail = string(a.Detail)
 	}
-	return tx.exec("INSERT INTO approvals ("+approvalColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', '', 0, '', ?, ?, ?)",
+	return tx.exec("INSERT INTO approvals ("+approvalColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', '', 0, '', '', ?, ?, ?)",
 		a.ID, a.Session, a.Run, a.State, a.Title, a.Item, a.At.UnixMilli(), detail, string(options),
 		millisPtr(a.ExpiresAt), a.Epoch, []byte(a.RawID))
 }
@@ -123,24 +123,25 @@ func (a *Approval) normalise() {
 	a.ExpiresAt = fromMillisPtr(millisPtr(a.ExpiresAt))
 }
 
-// ResolveApproval appends approval.resolved and returns the approval as it is
-// then. One that is no longer pending is returned with ErrNotPending.
-func (tx *Tx) ResolveApproval(id, state, chosen, by, clientID, reason string) (Approval, error) {
-	a, err := tx.Approval(id)
+// ResolveApproval appends approval.resolved, whose Item and AnsweredAt it fills
+// in, and returns the approval as it is then; clientID is of the answer. One
+// that is no longer pending is returned with ErrNotPending.
+func (tx *Tx) ResolveApproval(b ResolvedBody, clientID string) (Approval, error) {
+	a, err := tx.Approval(b.ID)
 	if err != nil {
-		return Approval{}, fmt.Errorf("resolve approval %s: %w", id, err)
+		return Approval{}, fmt.Errorf("resolve approval %s: %w", b.ID, err)
 	}
 	if a.State != ApprovalPending {
-		return a, fmt.Errorf("resolve approval %s: %w", id, ErrNotPending)
+		return a, fmt.Errorf("resolve approval %s: %w", b.ID, ErrNotPending)
 	}
-	b := ResolvedBody{ID: id, Item: a.Item, State: state, Chosen: chosen, By: by, AnsweredAt: tx.now, Reason: reason}
+	b.Item, b.AnsweredAt = a.Item, tx.now
 	body, err := encode(b)
 	if err != nil {
 		return Approval{}, err
 	}
 	a.ClientID = clientID
 	if _, err := tx.append(a.Session, a.Run, ApprovalResolved, body, &a); err != nil {
-		return Approval{}, fmt.Errorf("resolve approval %s: %w", id, err)
+		return Approval{}, fmt.Errorf("resolve approval %s: %w", b.ID, err)
 	}
 	a.resolve(b)
 	return a, nil

@@ -1,18 +1,23 @@
 package store
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 )
 
-const runColumns = "id, session, item, text, state, reason, detail, pos, epoch, prompt, cancelling, steer, queued_at, started_at, ended_at"
+const runColumns = "id, session, item, text, state, reason, detail, pos, epoch, prompt, cancelling, steer, queued_at, started_at, ended_at, said"
 
 func scanRun(row scanner) (r Run, err error) {
 	var queued, started, ended int64
+	var said []byte
 	err = row.Scan(&r.ID, &r.Session, &r.Item, &r.Text, &r.State, &r.Reason, &r.Detail, &r.Pos, &r.Epoch, &r.Prompt,
-		&r.Cancelling, &r.Steer, &queued, &started, &ended)
+		&r.Cancelling, &r.Steer, &queued, &started, &ended, &said)
 	r.QueuedAt, r.StartedAt, r.EndedAt = fromMillis(queued), fromMillis(started), fromMillis(ended)
+	if err == nil && len(said) > 0 {
+		err = json.Unmarshal(said, &r.Said)
+	}
 	return r, err
 }
 
@@ -36,12 +41,21 @@ const (
 // PutRun writes a run's row. It changes no list row: that is what run.queued,
 // run.started and run.ended are for.
 func (tx *Tx) PutRun(r Run) error {
-	err := tx.exec("INSERT INTO runs ("+runColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	said := ""
+	if r.Said.Code != "" {
+		body, err := encode(r.Said)
+		if err != nil {
+			return fmt.Errorf("put run %s: %w", r.ID, err)
+		}
+		said = string(body)
+	}
+	err := tx.exec("INSERT INTO runs ("+runColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET item = excluded.item, text = excluded.text, state = excluded.state, reason = excluded.reason,
 			detail = excluded.detail, pos = excluded.pos, epoch = excluded.epoch, prompt = excluded.prompt,
-			cancelling = excluded.cancelling, steer = excluded.steer, queued_at = excluded.queued_at, started_at = excluded.started_at, ended_at = excluded.ended_at`,
+			cancelling = excluded.cancelling, steer = excluded.steer, queued_at = excluded.queued_at, started_at = excluded.started_at, ended_at = excluded.ended_at,
+			said = excluded.said`,
 		r.ID, r.Session, r.Item, r.Text, r.State, r.Reason, r.Detail, r.Pos, r.Epoch, int64(r.Prompt), //nolint:gosec // a count
-		r.Cancelling, r.Steer, millis(r.QueuedAt), millis(r.StartedAt), millis(r.EndedAt))
+		r.Cancelling, r.Steer, millis(r.QueuedAt), millis(r.StartedAt), millis(r.EndedAt), said)
 	if err != nil {
 		return fmt.Errorf("put run %s: %w", r.ID, err)
 	}

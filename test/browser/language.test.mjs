@@ -1,7 +1,8 @@
 // The page in another language: chosen, kept, by the browser's own wish, and still whole at its width.
 
 import assert from 'node:assert/strict';
-import { atBothSizes } from './page.mjs';
+import { atBothSizes, words } from './page.mjs';
+import { until } from './world.mjs';
 
 const lang = (page) => page.evaluate(() => document.documentElement.lang);
 
@@ -80,6 +81,54 @@ atBothSizes([
       await page.goto(world.base);
       await page.getByText('Heute', { exact: true }).locator('visible=true').first().waitFor();
       await whole(person);
+    },
+  ],
+  [
+    'has what the host says in a session in its own language, and the log has it in the host’s',
+    async ({ world, visitor }) => {
+      const person = await visitor({ locale: 'de' });
+      person.expect(/ERR_|Failed to load|Failed to fetch|NetworkError|503|502/);
+      const { page } = person;
+      const { id } = await world.call('POST', '/api/v1/sessions', { agent: 'script', cwd: world.work });
+      const send = (text) => world.call('POST', `/api/v1/sessions/${id}/messages`, { client_id: text, text });
+      const idle = () => until('the run is over', async () => (await world.session(id)).state === 'idle');
+      await page.goto(`${world.base}/s/${id}`);
+      await send(words(300).script);
+      await page.getByText('w0020').waitFor();
+      await world.kill();
+      await world.start();
+      const restarted = page.locator('.tick', { hasText: /^Der Host wurde um \d\d:\d\d:\d\d neu gestartet\. Der Lauf ging weiter\./ });
+      await restarted.waitFor();
+      await idle();
+      await send('ask-async q1 "Push" git push origin jitter\nsleep 500ms\nexit 3');
+      const cut = page.locator('.card.fail', { hasText: 'Script endete von selbst mit Exit-Code 3.' });
+      await cut.waitFor();
+      await page.locator('.tool', { hasText: 'Hinfällig' }).getByText('Der Lauf wurde unterbrochen.').waitFor();
+      const { item } = await send('say "too much"');
+      await idle();
+      await world.call('POST', `/api/v1/sessions/${id}/rewind`, { item });
+      await page.getByText(/^Um \d\d:\d\d zurückgenommen/).waitFor();
+      for (const text of ['Host restarted', 'ended by itself', 'The run was']) assert.equal(await page.getByRole('log').getByText(text).count(), 0, text);
+      await whole(person);
+      assert.deepEqual(await person.axe(), []);
+
+      // What it is told by events, a page that comes later has from the log.
+      await page.reload();
+      for (const said of [restarted, cut]) await said.waitFor();
+      await page.evaluate(() => localStorage.setItem('holdfast.language', 'en'));
+      await page.reload();
+      await page.getByText(/^Host restarted at \d\d:\d\d:\d\d\. The run carried on\./).waitFor();
+      await page.locator('.card.fail', { hasText: 'Script ended by itself with exit code 3.' }).waitFor();
+      await page.locator('.tool', { hasText: 'Cancelled' }).getByText('The run was interrupted.').waitFor();
+      await page.getByText(/^Taken back at /).waitFor();
+
+      const notice = (await world.items(id)).find(({ body }) => body.code === 'host_restarted');
+      assert.match(notice.body.text, /^Host restarted at/);
+      assert.ok(Date.parse(notice.body.args.at) > 0);
+      const { hits } = await world.call('GET', '/api/v1/search?q=restarted');
+      assert.match(JSON.stringify(hits), /Host/);
+      const exported = await page.request.get(`${world.base}/api/v1/sessions/${id}/export?format=md`).then((answer) => answer.text());
+      for (const text of ['Host restarted at', 'ended by itself with exit code 3']) assert.ok(exported.includes(text), text);
     },
   ],
 ]);

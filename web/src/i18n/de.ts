@@ -167,7 +167,7 @@ export const de: Words = {
     appearanceWhy: 'System folgt diesem Gerät.',
     themes: { system: 'System', light: 'Hell', dark: 'Dunkel' },
     language: 'Sprache',
-    languageWhy: 'Agenten und Host behalten ihre.',
+    languageWhy: 'Agenten behalten ihre, ebenso das Log und die Fehler des Hosts.',
     languageSystem: 'System',
     languageFailed: 'Die Sprache wurde nicht geladen',
     sections: 'Teile dieser Seite',
@@ -338,6 +338,55 @@ export const de: Words = {
       ended: (agent) => `${agent} startet neu`,
       other: (agent) => `Wartet auf ${agent}`,
     },
+  },
+
+  told: {
+    rewound: 'Eine Nachricht und was danach kam, wurden zurückgenommen. Das Protokoll behält sie.',
+    begun_anew: 'Er beginnt neu, mit dem, was vom Verlauf noch da ist.',
+    host_restarted: ({ at }) => `Der Host wurde um ${at} neu gestartet. Der Lauf ging weiter.`,
+    compacted: 'Der Agent hat seinen Kontext zusammengefasst.',
+    agent_error: 'Der Agent hat den Lauf mit einem Fehler beendet.',
+    agent_stderr: 'Was der Agent zuletzt ausgegeben hat.',
+    no_stop_reason: 'Der Agent hat nicht gesagt, warum er aufhörte.',
+    record_unreadable: 'Etwas vom Agenten war nicht zu verstehen und wurde übergangen. Das Protokoll behält es.',
+    spool_unreadable: ({ why }) => `Ein Teil dessen, was der Agent schrieb, ließ sich nicht wieder lesen: ${why}`,
+    agent_unknown_past: 'Ein Agent dieser Sitzung arbeitete noch, von dem der wiederhergestellte Stand nichts weiß; er wurde beendet. Was er in seinem Ordner getan hat, bleibt.',
+    agent_session_new: 'Der Agent konnte seine eigene Sitzung nicht fortsetzen. Er beginnt eine neue und erfährt, was hier bisher gesagt wurde.',
+    setting_refused: 'Der Agent hat die Einstellung abgelehnt, mit der er fragt, bevor er handelt. Er könnte ungefragt handeln.',
+    agent_missing: ({ why }) => `Der Agent konnte nicht gestartet werden: ${why}`,
+    agent_needs_login: ({ why, hint }) => `Der Agent braucht eine Anmeldung: ${why}${hint ? ` ${hint}` : ''}`,
+    agent_ended: ({ why }) => `Der Agent konnte die Sitzung nicht beginnen: ${why}`,
+    agent_not_started: ({ name, why }) => `${name} konnte nicht gestartet werden: ${why}`,
+    agent_left_alone: ({ name }) => `${name} wurde beendet, weil kein Host rechtzeitig zurückkam.`,
+    agent_ended_on_request: ({ name }) => `${name} wurde auf Wunsch beendet.`,
+    keeper_stopped: ({ name }) => `${name} wurde beendet, weil sein Keeper enden sollte.`,
+    agent_signalled: ({ name, signal }) => `${name} endete von selbst: Signal ${signal}.`,
+    agent_exited: ({ name, exit }) => `${name} endete von selbst mit Exit-Code ${exit}.`,
+    keeper_killed: 'Der Keeper des Agenten wurde abgeschossen.',
+    keeper_not_started: ({ why }) => `Der Keeper konnte nicht gestartet werden: ${why}`,
+    keeper_mismatch: ({ why }) => `Der Keeper gehörte nicht zur Vergangenheit dieses Datenordners (${why}) und wurde beendet.`,
+    spool_full: 'Der Agent wartet, bis der Host übernommen hat, was er schrieb.',
+    disk_full: ({ why }) => `Was der Agent schreibt, lässt sich nicht aufbewahren; darum wartet er: ${why}`,
+    recovered: 'Das ist vorbei: Was der Agent schreibt, wird wieder aufbewahrt.',
+    agent_replaced: ({ name, files, limit, most }) =>
+      `${name} hielt ${files} Dateien offen, mehr als die erlaubten ${limit} (${most}). Er wurde zwischen zwei Läufen beendet; deine nächste Nachricht setzt die Sitzung fort.`,
+    agent_replaced_memory: ({ name, bytes, limit_bytes }) =>
+      `${name} belegte ${bytes} Speicher, mehr als die erlaubten ${limit_bytes}. Er wurde zwischen zwei Läufen beendet; deine nächste Nachricht setzt die Sitzung fort.`,
+    ended_for_files: 'Beendet, weil der Host fast so viele Dateien offen hat, wie er darf. Deine nächste Nachricht setzt die Sitzung fort.',
+    made_room: 'Beendet, um einer anderen Sitzung Platz zu machen; deine nächste Nachricht setzt diese fort.',
+    places_taken: ({ n, by }) => `Wartet auf einen Platz: Alle ${n} aktiven Agenten sind in Gebrauch, von ${by}. Er startet, sobald einer davon frei ist.`,
+    processes_left: ({ n, names }) => `Vom beendeten Agenten ${form(n, { one: 'ist noch ein Prozess', other: `sind noch ${n} Prozesse` })} da: ${names}.`,
+    taken_out: 'Aus der Warteschlange genommen.',
+    stopped_before: 'Gestoppt, bevor es beim Agenten ankam.',
+    session_deleted: 'Die Sitzung wurde gelöscht.',
+    run_ended: 'Der Lauf endete vorher.',
+    run_stopped: 'Der Lauf wurde gestoppt.',
+    run_interrupted: 'Der Lauf wurde unterbrochen.',
+    agent_gone: 'Der Agent ist beendet.',
+    asked_anew: 'Der Agent hat neu gefragt.',
+    question_taken_back: 'Der Agent hat seine Frage zurückgezogen.',
+    option_unavailable: (option) => unset(option, 'bietet das nicht an'),
+    option_refused: (option) => unset(option, 'hat das abgelehnt'),
   },
 
   menu: {
@@ -825,7 +874,7 @@ export const de: Words = {
     run: 'Lauf',
     opened: 'Lauf, geöffnet',
     changed: 'In diesem Lauf geändert',
-    atEnd: 'Plan, Änderungen und Werkzeuge stehen hier, sobald Sie am Ende sind.',
+    atEnd: 'Plan, Änderungen und Werkzeuge stehen hier, sobald du am Ende bist.',
     showChange: (path: string) => `Änderung von ${path} zeigen`,
     context: 'Kontext',
     thisRun: 'Dieser Lauf',
@@ -1021,6 +1070,11 @@ export const de: Words = {
     },
   },
 };
+
+function unset({ what, option, wanted, now }: Parameters<Words['told']['option_refused']>[0], why: string): string {
+  const thing = option ? `Die Option „${option}“` : what === 'model' ? 'Das Modell' : 'Der Modus';
+  return `${thing} wurde nicht auf „${wanted}“ gestellt: Der Agent ${why}. ${now ? `Es gilt „${now}“.` : 'Es bleibt, wie es war.'}`;
+}
 
 /** Two to twelve in words; at the beginning of a sentence with a capital. */
 function word(n: number, capital = false): string {

@@ -182,7 +182,7 @@ export const en = {
     appearanceWhy: 'System follows this device.',
     themes: { system: 'System', light: 'Light', dark: 'Dark' },
     language: 'Language',
-    languageWhy: 'Agents and the host keep theirs.',
+    languageWhy: 'Agents keep theirs, and so do the host’s log and its errors.',
     languageSystem: 'System',
     languageFailed: 'The language did not load',
     sections: 'Parts of this page',
@@ -358,6 +358,59 @@ export const en = {
       ended: (agent: string) => `${agent} starts anew`,
       other: (agent: string) => `Waits for ${agent}`,
     },
+  },
+
+  /**
+   * What the host tells in a session, by code, with what it has in it: the same as its own text, which is English. Each code
+   * that it can give stands in said.json.
+   */
+  told: {
+    rewound: 'A message and what came after it were taken back. The log keeps them.',
+    begun_anew: 'It begins anew, from what is left of the transcript.',
+    host_restarted: ({ at }: { at: string }) => `Host restarted at ${at}. The run carried on.`,
+    compacted: 'The agent has summed up its context.',
+    agent_error: 'The agent ended the run with an error.',
+    agent_stderr: 'The last that the agent printed.',
+    no_stop_reason: 'The agent gave no reason for its stop.',
+    record_unreadable: 'Something the agent sent could not be understood and was passed over. It is kept in the log.',
+    spool_unreadable: ({ why }: Why) => `Part of what the agent wrote could not be read back: ${why}`,
+    agent_unknown_past: 'An agent of this session was still at work that the restored state does not know of; it was ended. What it did in its folder stays.',
+    agent_session_new: 'The agent could not bring its own session back, so it begins a new one and is told what was said here before.',
+    setting_refused: 'The agent refused the setting that makes it ask before it acts. It may act without asking.',
+    agent_missing: ({ why }: Why) => `The agent could not be started: ${why}`,
+    agent_needs_login: ({ why, hint }: Why & { hint?: string }) => `The agent needs a login: ${why}${hint ? ` ${hint}` : ''}`,
+    agent_ended: ({ why }: Why) => `The agent could not begin the session: ${why}`,
+    agent_not_started: ({ name, why }: Named & Why) => `${name} could not be started: ${why}`,
+    agent_left_alone: ({ name }: Named) => `${name} was ended because no host had come back for it in time.`,
+    agent_ended_on_request: ({ name }: Named) => `${name} was ended on request.`,
+    keeper_stopped: ({ name }: Named) => `${name} was ended because its keeper was told to stop.`,
+    agent_signalled: ({ name, signal }: Named & { signal: string }) => `${name} ended by itself: signal ${signal}.`,
+    agent_exited: ({ name, exit }: Named & { exit: number }) => `${name} ended by itself with exit code ${exit}.`,
+    keeper_killed: 'The keeper of the agent was killed.',
+    keeper_not_started: ({ why }: Why) => `The keeper could not be started: ${why}`,
+    keeper_mismatch: ({ why }: Why) => `The keeper did not belong to this state folder’s past (${why}), so it was ended.`,
+    spool_full: 'The agent waits until the host has taken what it wrote.',
+    disk_full: ({ why }: Why) => `What the agent writes cannot be kept, so it waits: ${why}`,
+    recovered: 'That is over: what the agent writes is kept again.',
+    agent_replaced: ({ name, files, limit, most }: Named & { files: number; limit: number; most: string }) =>
+      `${name} held ${files} descriptors, more than the ${limit} that it may (${most}). It was ended between two runs; the session resumes with your next message.`,
+    agent_replaced_memory: ({ name, bytes, limit_bytes }: Named & { bytes: string; limit_bytes: string }) =>
+      `${name} used ${bytes} of memory, more than the ${limit_bytes} that it may. It was ended between two runs; the session resumes with your next message.`,
+    ended_for_files: 'Ended because the host has nearly as many descriptors open as it may. It resumes with your next message.',
+    made_room: 'Ended to make room for another session; it resumes with your next message.',
+    places_taken: ({ n, by }: { n: number; by: string }) => `Waiting for a place: all ${n} live agents are in use, by ${by}. It starts when one of them is idle.`,
+    processes_left: ({ n, names }: { n: number; names: string }) => `${n} processes of the ended agent have not gone yet: ${names}.`,
+    taken_out: 'Taken out of the queue.',
+    stopped_before: 'Stopped before it reached the agent.',
+    session_deleted: 'The session was deleted.',
+    run_ended: 'The run ended first.',
+    run_stopped: 'The run was stopped.',
+    run_interrupted: 'The run was interrupted.',
+    agent_gone: 'The agent ended.',
+    asked_anew: 'The agent asked anew.',
+    question_taken_back: 'The agent took its question back.',
+    option_unavailable: (option: Unset) => unset(option, 'does not offer that'),
+    option_refused: (option: Unset) => unset(option, 'refused'),
   },
 
   menu: {
@@ -1062,6 +1115,14 @@ export const en = {
     },
   },
 };
+
+type Why = { why: string };
+type Named = { name: string };
+type Unset = { what: 'model' | 'mode' | 'option'; option?: string; wanted: string; now?: string };
+
+function unset({ what, option, wanted, now }: Unset, why: string): string {
+  return `The ${option ? `option “${option}”` : what} was not set to “${wanted}”: the agent ${why}. ${now ? `It uses “${now}”.` : 'It goes on as it was.'}`;
+}
 
 type ToolVerb = 'read' | 'edit' | 'delete' | 'move' | 'search' | 'execute' | 'think' | 'fetch' | 'switch_mode' | 'other';
 type LifeEnd = 'asked' | 'restart' | 'upgrade' | 'reboot' | 'crash' | 'killed' | 'probe' | 'failed';

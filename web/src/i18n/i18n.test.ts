@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { storageIn } from '../lib/storage.stub';
 import { explain, Problem } from '../lib/api';
-import { compact, count, dayGroup, duration, listTime, money } from '../lib/format';
-import { size, summary, type Ledger } from '../lib/host';
+import { compact, count, dayGroup, duration, listTime, money, size } from '../lib/format';
+import { summary, type Ledger } from '../lib/host';
 import { endWords, loginFailed, stateWords } from '../lib/words';
 import type { SessionRow } from '../lib/types';
 import { de } from './de';

@@ -6,7 +6,7 @@ import { plain } from './ansi';
 import { clockSeconds, dateOf } from './format';
 import { parseMarkdown } from './markdown';
 import { argumentsOf, diffs, outputOf, toolWords } from './tools';
-import { approvalObject, approvalVerb } from './words';
+import { approvalObject, approvalVerb, hostWords } from './words';
 import type { Item, SessionRow } from './types';
 
 /** Markdown as people would type it into a mail: no signs, code and lists as they stand. */
@@ -97,7 +97,7 @@ export function markdownOf(item: Item, cwd: string): string {
     case 'approval':
       return `**${approvalVerb(item.body)}** ${code(approvalObject(item.body, cwd))}`;
     case 'notice':
-      return `*${item.body.text}*`;
+      return `*${hostWords(item.body)}*`;
   }
 }
 

@@ -12,6 +12,7 @@ import type {
   PlanEntry,
   PlanItem,
   Run,
+  Said,
   Steer,
   ToolBody,
   TextContent,
@@ -39,7 +40,7 @@ export interface AgentOptions {
 }
 
 /** What the log said last of the agent. */
-export interface AgentWords {
+export interface AgentWords extends Said {
   state: string;
   /** Why, or for what it waits; '' where the state says all. */
   text: string;
@@ -238,8 +239,8 @@ function byId(runs: Run[]): Record<string, Run> {
 }
 
 function agentWords(event: LogEvent): AgentWords {
-  const body = event.body as { state?: unknown; text?: unknown };
-  return { state: String(body.state), text: typeof body.text === 'string' ? body.text : '', at: event.at, seq: event.seq };
+  const body = event.body as { state?: unknown; text?: unknown } & Said;
+  return { state: String(body.state), text: typeof body.text === 'string' ? body.text : '', code: body.code, args: body.args, at: event.at, seq: event.seq };
 }
 
 /** The options after an event, which names those that are others now. */
@@ -343,8 +344,8 @@ class Draft {
       case 'approval.resolved': {
         const item = this.edit(String(body.item));
         if (item?.kind === 'approval') {
-          const { state, chosen, by, answered_at, reason } = body as Partial<Approval>;
-          item.body = { ...item.body, state: state ?? 'answered', chosen, by, answered_at, reason };
+          const { state, chosen, by, answered_at, reason, code } = body as Partial<Approval>;
+          item.body = { ...item.body, state: state ?? 'answered', chosen, by, answered_at, reason, code };
           item.open = false;
         }
         break;
@@ -362,6 +363,8 @@ class Draft {
           ended_at: event.at,
           reason: body.reason as string | undefined,
           detail: body.detail as string | undefined,
+          code: body.code as string | undefined,
+          args: body.args as Run['args'],
         });
         break;
       case 'queue.changed':

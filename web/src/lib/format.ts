@@ -1,4 +1,4 @@
-// Times, durations, paths and counts, as the design language writes them, in the language of the page.
+// Times, durations, paths, sizes and counts, as the design language writes them, in the language of the page.
 
 import { t } from '../i18n/index.svelte';
 
@@ -28,6 +28,13 @@ export function decimal(n: number, most = 1, least = most): string {
 /** 1,840 */
 export function count(n: number): string {
   return decimal(n, 0);
+}
+
+/** 740 kB, 4.2 MB, 69 MB, 1.2 GB */
+export function size(n: number): string {
+  if (n < 1_000_000) return `${Math.round(n / 1000)} kB`;
+  const [value, unit] = n < 1_000_000_000 ? [n / 1_000_000, 'MB'] : [n / 1_000_000_000, 'GB'];
+  return `${value < 9.95 ? decimal(value, 1, 0) : count(Math.round(value))} ${unit}`;
 }
 
 /** $1.24 */

@@ -10,7 +10,6 @@ import {
   latency,
   parseLine,
   restartsSince,
-  size,
   span,
   summary,
   timeline,
@@ -18,6 +17,7 @@ import {
   type Life,
   type LiveAgent,
 } from './host';
+import { size } from './format';
 import { inShort, sentence, worst, type Health } from './condition';
 
 const health = (status: Health['status'], ...problems: string[]): Health => ({ status, version: '1', problems });

@@ -117,13 +117,6 @@ const DAY = 86_400_000;
 
 // Sizes and spans
 
-/** 740 kB, 4.2 MB, 69 MB, 1.2 GB */
-export function size(n: number): string {
-  if (n < 1_000_000) return `${Math.round(n / 1000)} kB`;
-  const [value, unit] = n < 1_000_000_000 ? [n / 1_000_000, 'MB'] : [n / 1_000_000_000, 'GB'];
-  return `${value < 9.95 ? decimal(value, 1, 0) : count(Math.round(value))} ${unit}`;
-}
-
 /** 2.8 ms, 340 ms, 1.2 s */
 export function latency(ms: number): string {
   if (ms < 9.95) return `${decimal(ms)} ms`;

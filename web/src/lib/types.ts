@@ -216,13 +216,20 @@ export interface Approval {
   by?: string;
   answered_at?: string;
   reason?: string;
+  /** Which sentence of the host the reason is. */
+  code?: string;
   expires_at?: string;
 }
 
-export interface NoticeBody {
+/** Which sentence of the host a text is, and what it has in it: words.ts says it in the language of the page. */
+export interface Said {
+  code?: string;
+  args?: Record<string, string | number>;
+}
+
+export interface NoticeBody extends Said {
   level: string;
   text: string;
-  code?: string;
   detail?: string;
 }
 
@@ -247,7 +254,7 @@ export type NoticeItem = ItemBase<'notice', NoticeBody>;
 export type Item = UserItem | AssistantItem | ThoughtItem | ToolItem | PlanItem | ApprovalItem | NoticeItem;
 
 /** How a run stands: one prompt turn. */
-export interface Run {
+export interface Run extends Said {
   id: string;
   /** The message that it answers. */
   item: string;
@@ -255,7 +262,7 @@ export interface Run {
   state: 'queued' | 'current' | 'ended';
   /** How it ended. */
   reason?: string;
-  /** Why, in words. */
+  /** Why, in words; what is said of it by code is this. */
   detail?: string;
   started_at?: string;
   ended_at?: string;

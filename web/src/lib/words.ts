@@ -2,8 +2,8 @@
 
 import { t } from '../i18n/index.svelte';
 import { explain, Problem } from './api';
-import { relativePath, stopwatch } from './format';
-import type { Approval, SessionRow, Steer } from './types';
+import { clockSeconds, relativePath, size, stopwatch } from './format';
+import type { Approval, Said, SessionRow, Steer } from './types';
 
 export interface StateWords {
   /** The state's name, for those who do not see its shape. */
@@ -69,6 +69,22 @@ export function agentWords(state: string): string {
 /** Whether a state is that of a process: it can be ended, and asked what it printed. */
 export function agentLives(state: string): boolean {
   return state !== '' && !['ended', 'missing', 'needs_login'].includes(state);
+}
+
+/**
+ * What the host said in a session, in the language of the page; text is what it said in its own. That is shown of a sentence
+ * that the page does not know, or without what it has in it, as of an older host; and it is what an agent said.
+ */
+export function hostWords({ text, code = '', args }: Said & { text: string }): string {
+  const words = Object.hasOwn(t.told, code) ? t.told[code as keyof typeof t.told] : text;
+  if (typeof words === 'string') return words;
+  return args ? (words as (args: unknown) => string)(Object.fromEntries(Object.entries(args).map(shown))) : text;
+}
+
+/** A time and a size come as a machine has them. */
+function shown([name, value]: [string, string | number]): [string, string | number] {
+  if (name === 'at') return [name, clockSeconds(value)];
+  return [name, name.endsWith('bytes') ? size(Number(value)) : value];
 }
 
 /** Why a message waits for its agent: the host's own words where it has some. */

@@ -1,0 +1,1 @@
+export{d as default}from"./shared-DuDvoxs8.js";

@@ -1,1 +1,0 @@
-export{o as default}from"./shared-CW-q7oZ_.js";

@@ -1,1 +1,0 @@
-import{Xt as e,d as t,ht as n,t as r,vt as i,yt as a}from"./frame-Bm6tqkCW.js";n(i(location.pathname)),await a.start();var o=new r;e(t,{target:document.getElementById(`app`),props:{app:o}}),o.start();

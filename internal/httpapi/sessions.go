@@ -32,9 +32,10 @@ type agentsOutput struct {
 
 type offersOutput struct {
 	Body struct {
-		Modes  json.RawMessage `json:"modes,omitempty" doc:"As the agent gave it; current is what that session has"`
-		Models json.RawMessage `json:"models,omitempty" doc:"Likewise"`
-		Config json.RawMessage `json:"config,omitempty" doc:"Likewise: its own options"`
+		Modes    json.RawMessage `json:"modes,omitempty" doc:"As the agent gave it; current is what that session has"`
+		Models   json.RawMessage `json:"models,omitempty" doc:"Likewise"`
+		Config   json.RawMessage `json:"config,omitempty" doc:"Likewise: its own options"`
+		Commands json.RawMessage `json:"commands,omitempty" doc:"Likewise: what a message may begin with, after a slash"`
 	}
 }
 
@@ -247,7 +248,7 @@ func (s *Server) sessionRoutes(api huma.API) {
 			return nil, err
 		}
 		out := &offersOutput{}
-		out.Body.Modes, out.Body.Models, out.Body.Config = got.Modes, got.Models, got.Config
+		out.Body.Modes, out.Body.Models, out.Body.Config, out.Body.Commands = got.Modes, got.Models, got.Config, got.Commands
 		return out, nil
 	})
 	register(s, api, operation("list-sessions", http.MethodGet, "/api/v1/sessions", "sessions", "The sessions, latest activity first"), s.listSessions)

@@ -114,7 +114,7 @@ func TestOffers(t *testing.T) {
 		})
 	}
 	told := func(models string) OptionsBody {
-		return OptionsBody{Models: json.RawMessage(models), Commands: json.RawMessage(`[]`), Chosen: &Chosen{Mode: "x"}}
+		return OptionsBody{Models: json.RawMessage(models), Commands: json.RawMessage(models), Chosen: &Chosen{Mode: "x"}}
 	}
 	begin("a", "s1", told(`"older"`))
 	begin("a", "s2", told(`"newer"`))
@@ -123,8 +123,8 @@ func TestOffers(t *testing.T) {
 	begin("c", "", told(`"of no agent"`))
 	for agent, want := range map[string]string{"a": `"newer"`, "b": `"other"`, "c": "", "d": ""} {
 		got, err := s.Offers(t.Context(), agent)
-		if err != nil || string(got.Models) != want || got.Chosen != nil || got.Commands != nil {
-			t.Errorf("%s offers %s, %v", agent, got.Models, err)
+		if err != nil || string(got.Models) != want || string(got.Commands) != want || got.Chosen != nil {
+			t.Errorf("%s offers %s and the commands %s, %v", agent, got.Models, got.Commands, err)
 		}
 	}
 	begin("a", "s4", OptionsBody{})

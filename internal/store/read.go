@@ -507,8 +507,8 @@ const offersQuery = `SELECT coalesce(o.body, '') FROM sessions s LEFT JOIN sessi
 	WHERE s.agent = ? AND s.agent_session <> '' ORDER BY s.activity DESC LIMIT 1`
 
 // Offers returns what an agent was last known to let a person choose: modes,
-// models and options as the newest session has them that it has opened. Nil
-// where it never opened one.
+// models, options and commands as the newest session has them that it has
+// opened. Nil where it never opened one.
 func (s *Store) Offers(ctx context.Context, agent string) (OptionsBody, error) {
 	var had, out OptionsBody
 	err := s.view(ctx, func(q *reading) error {
@@ -525,7 +525,7 @@ func (s *Store) Offers(ctx context.Context, agent string) (OptionsBody, error) {
 	if err != nil {
 		return out, fmt.Errorf("read what the agent %s offers: %w", agent, err)
 	}
-	out.Modes, out.Models, out.Config = had.Modes, had.Models, had.Config
+	out.Modes, out.Models, out.Config, out.Commands = had.Modes, had.Models, had.Config, had.Commands
 	return out, nil
 }
 

@@ -1,4 +1,4 @@
-// A session of any length, made in a moment: it is imported.
+// A session of any length, and any number of sessions, made in a moment: they are imported.
 
 /** A session as people have them, in lines to import: a question, a thought, two commands, an answer with a list and code. */
 function lines(count, cwd) {
@@ -25,11 +25,22 @@ function lines(count, cwd) {
 
 /** Imports a session of so many items and returns its id. */
 export async function imported(world, count) {
-  const answer = await fetch(`${world.base}/api/v1/import`, {
+  return (await taken(world, lines(count, world.work)))[0].id;
+}
+
+/** Imports so many sessions in which nothing was said, each by its number. */
+export async function many(world, count, agent = 'script') {
+  const each = (n) => [{ session: { holdfast: 1, id: `s${n}`, title: `Number ${n}.`, title_set: true, agent, cwd: world.work, created_at: '2026-11-01T08:00:00Z' } }, { end: { items: 0 } }];
+  await taken(world, Array.from({ length: count }, (_, n) => each(n)).flat().map((line) => JSON.stringify(line)).join('\n'));
+}
+
+/** Imports these lines and returns the sessions that they are. */
+async function taken({ base, token }, body) {
+  const answer = await fetch(`${base}/api/v1/import`, {
     method: 'POST',
-    headers: { Authorization: `Bearer ${world.token}`, 'Content-Type': 'application/x-ndjson' },
-    body: lines(count, world.work),
+    headers: { Authorization: `Bearer ${token}`, 'Content-Type': 'application/x-ndjson' },
+    body,
   });
   if (!answer.ok) throw new Error(`import: ${answer.status} ${await answer.text()}`);
-  return (await answer.json()).sessions[0].id;
+  return (await answer.json()).sessions;
 }

@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { many } from './long.mjs';
 import { atBothSizes, desktop, launch, Person, phone } from './page.mjs';
 import { until } from './world.mjs';
 
@@ -747,16 +748,7 @@ atBothSizes([
     'a thousand sessions are one download, below a path and behind the worker, and what is no file is said',
     async ({ world, visitor }) => {
       world.base = new URL(world.base).origin;
-      const lines = Array.from({ length: 1000 }, (_, i) => [
-        { session: { holdfast: 1, id: `s${i}`, title: `Number ${i}.`, title_set: true, agent: 'script', cwd: world.work, created_at: '2026-11-01T08:00:00Z' } },
-        { end: { items: 0 } },
-      ]);
-      const made = await fetch(`${world.base}/api/v1/import`, {
-        method: 'POST',
-        headers: { Authorization: `Bearer ${world.token}`, 'Content-Type': 'application/x-ndjson' },
-        body: lines.flat().map((line) => JSON.stringify(line)).join('\n'),
-      });
-      assert.equal(made.status, 201);
+      await many(world, 1000);
       const person = await visitor({ serviceWorkers: 'allow' });
       const { page } = person;
       await page.goto(`${world.base}/holdfast/`);

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { many } from './long.mjs';
 import { atBothSizes } from './page.mjs';
 import { tasks } from './work.mjs';
 import { until } from './world.mjs';
@@ -59,6 +60,8 @@ atBothSizes([
       person.expect(/ERR_|Failed to load/);
       await person.begin('commands web,review\nsay ready');
       await person.finished();
+      // That session is not among the newest.
+      await many(world, 100, 'tour');
 
       await page.goto(`${world.base}/new`);
       await person.chooseAgent('Script');

@@ -230,7 +230,7 @@ func TestChosenThatIsNotOffered(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, agentEnv{"SCRIPT_AGENT_MODES": "1"}, "")
 	w.start()
-	offers := func() (got struct{ Modes, Models, Config json.RawMessage }) {
+	offers := func() (got struct{ Modes, Models, Config, Commands json.RawMessage }) {
 		w.must("GET", "/api/v1/agents/"+w.agent+"/options", nil, &got)
 		return got
 	}
@@ -245,7 +245,7 @@ func TestChosenThatIsNotOffered(t *testing.T) {
 	if o := offers(); o.Config != nil {
 		t.Errorf("an agent that never ran offers %s", o)
 	}
-	if reason := w.ended(s.ID, w.send(s.ID, "say x").Run); reason != "end_turn" {
+	if reason := w.ended(s.ID, w.send(s.ID, "commands web\nsay x").Run); reason != "end_turn" {
 		t.Errorf("ended by %q", reason)
 	}
 	w.endAgent(s.ID)
@@ -266,7 +266,7 @@ func TestChosenThatIsNotOffered(t *testing.T) {
 	if !slices.Equal(said, want) {
 		t.Errorf("the session says\n%s\nwant\n%s", strings.Join(said, "\n"), strings.Join(want, "\n"))
 	}
-	if o := offers(); !strings.Contains(string(o.Modes), `"ask"`) || !strings.Contains(string(o.Models), `"large"`) || !strings.Contains(string(o.Config), `"verbose"`) {
+	if o := offers(); !strings.Contains(string(o.Modes), `"ask"`) || !strings.Contains(string(o.Models), `"large"`) || !strings.Contains(string(o.Config), `"verbose"`) || !strings.Contains(string(o.Commands), `"web"`) {
 		t.Errorf("the agent offers %s", o)
 	}
 	// A copy goes on with what was chosen.

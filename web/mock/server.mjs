@@ -528,8 +528,8 @@ const routes = [
   }],
   ['POST', /^\/api\/v1\/folders$/, (m, q, body) => [201, { path: body.path }]],
   ['GET', /^\/api\/v1\/agents\/([^/]+)\/options$/, (m) => {
-    const { modes, models, config } = [...sessions.values()].findLast((each) => each.agent === m[1] && each.offered?.models)?.offered ?? {};
-    return [200, { modes, models, config }];
+    const { modes, models, config, commands } = [...sessions.values()].findLast((each) => each.agent === m[1] && each.offered?.models)?.offered ?? {};
+    return [200, { modes, models, config, commands }];
   }],
   ['POST', /^\/api\/v1\/sessions$/, (m, q, body) => {
     const { agent, cwd, title = '', client_id: _, ...chosen } = body;

@@ -1,1 +1,0 @@
-export{d as default}from"./shared-DuDvoxs8.js";

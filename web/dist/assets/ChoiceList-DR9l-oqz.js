@@ -1,0 +1,1 @@
+export{o as default}from"./shared-DM9zclJL.js";

@@ -13,6 +13,7 @@ import (
 	"github.com/holdfast-dev/holdfast/internal/httpapi"
 	"github.com/holdfast-dev/holdfast/internal/probe"
 	"github.com/holdfast-dev/holdfast/internal/proc"
+	"github.com/holdfast-dev/holdfast/internal/said"
 )
 
 // beginLife writes how the last life ended and begins this one. A record that
@@ -86,7 +87,7 @@ func (h *host) beat(ctx context.Context) error {
 // what crashes the host may be one of them.
 type safeMode struct {
 	mu    sync.Mutex
-	why   string // "" where it is off
+	why   said.Words // without a text where it is off
 	leave func(context.Context) error
 }
 
@@ -94,27 +95,29 @@ type safeMode struct {
 func (s *safeMode) text() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.why
+	return s.why.Text
 }
 
 func (s *safeMode) health() httpapi.Health {
-	if why := s.text(); why != "" {
-		return httpapi.Health{Status: httpapi.HealthDegraded, Problems: []string{why}}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.why.Text == "" {
+		return httpapi.Degraded()
 	}
-	return httpapi.Health{Status: httpapi.HealthOK}
+	return httpapi.Degraded(s.why)
 }
 
 // takeUp has the sessions go on with what the last life left, or, in safe mode,
 // leaves it until a person says so.
 func (c *core) takeUp(ctx context.Context, trial bool) error {
 	why := c.life.Safe()
-	if why == "" || trial {
+	if why.Text == "" || trial {
 		if err := c.sessions.Start(ctx); err != nil {
 			return fmt.Errorf("take up sessions: %w", err)
 		}
 		return nil
 	}
-	c.log.Error("the host is in safe mode", "why", why)
+	c.log.Error("the host is in safe mode", "why", why.Text)
 	release := c.sessions.Hold()
 	c.safe.mu.Lock()
 	defer c.safe.mu.Unlock()
@@ -130,13 +133,13 @@ func (c *core) takeUp(ctx context.Context, trial bool) error {
 func (c *core) Resume(ctx context.Context) error {
 	c.safe.mu.Lock()
 	defer c.safe.mu.Unlock()
-	if c.safe.why == "" {
+	if c.safe.why.Text == "" {
 		return &httpapi.RefusedError{Text: "The host is not in safe mode: there is nothing to end."}
 	}
 	if err := c.safe.leave(ctx); err != nil {
 		return fmt.Errorf("take up sessions: %w", err)
 	}
-	c.safe.why = ""
+	c.safe.why = said.Words{}
 	c.log.Info("a person ended the safe mode")
 	return c.life.LeftSafe()
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/holdfast-dev/holdfast/internal/obs"
 	"github.com/holdfast-dev/holdfast/internal/probe"
 	"github.com/holdfast-dev/holdfast/internal/proc"
+	"github.com/holdfast-dev/holdfast/internal/said"
 	"github.com/holdfast-dev/holdfast/internal/session"
 	"github.com/holdfast-dev/holdfast/internal/store"
 	"github.com/holdfast-dev/holdfast/internal/supervise"
@@ -91,7 +91,7 @@ func worst(watchers ...func() httpapi.Health) httpapi.Health {
 		if rank[one.Status] > rank[h.Status] {
 			h.Status = one.Status
 		}
-		h.Problems = append(h.Problems, one.Problems...)
+		h.Problems, h.Said = append(h.Problems, one.Problems...), append(h.Said, one.Said...)
 	}
 	return h
 }
@@ -113,7 +113,7 @@ func (f *faults) health() httpapi.Health {
 	if f.text == "" || time.Since(f.at) > faultFresh {
 		return httpapi.Health{Status: httpapi.HealthOK}
 	}
-	return httpapi.Health{Status: httpapi.HealthDegraded, Problems: []string{"Nothing can be stored: " + strings.TrimRight(f.text, ".") + "."}}
+	return httpapi.Degraded(said.NotStored(f.text))
 }
 
 // URL implements httpapi.Host.

@@ -314,7 +314,7 @@ func (b *books) sampleAgents(ctx context.Context) ([]ledger.AgentSample, error) 
 // when they have.
 func (b *books) replace(ctx context.Context, over []ledger.Finding) {
 	for _, f := range over {
-		done, err := b.sessions.Replace(ctx, f.Subject, f)
+		done, err := b.sessions.Replace(ctx, f.Subject, f.Words)
 		switch {
 		case err != nil && ctx.Err() == nil:
 			b.log.Error("replace an agent over its budget", "session", f.Subject, "err", err)
@@ -346,7 +346,7 @@ func (b *books) health() httpapi.Health {
 	h := httpapi.Health{Status: httpapi.HealthOK}
 	for _, f := range b.findings {
 		h.Status = httpapi.HealthDegraded
-		h.Problems = append(h.Problems, f.Text)
+		h.Tell(f.Words)
 	}
 	return h
 }

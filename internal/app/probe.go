@@ -54,11 +54,7 @@ func (c *core) probed() httpapi.Health {
 	if w == nil {
 		return httpapi.Health{Status: httpapi.HealthOK}
 	}
-	h := httpapi.Health{Status: httpapi.HealthOK, Problems: w.Problems()}
-	if len(h.Problems) > 0 {
-		h.Status = httpapi.HealthDegraded
-	}
-	return h
+	return httpapi.Degraded(w.Problems()...)
 }
 
 // latency is how long the last probe that passed took; 0 where there was none.

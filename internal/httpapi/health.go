@@ -8,6 +8,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/holdfast-dev/holdfast/internal/said"
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
@@ -23,6 +24,24 @@ type Health struct {
 	Status   string   `json:"status" enum:"ok,degraded,failing"`
 	Version  string   `json:"version"`
 	Problems []string `json:"problems,omitempty" doc:"What is wrong, in words"`
+
+	Said []store.Said `json:"said,omitempty" doc:"Of each problem, in their order, which sentence of the host it is"`
+}
+
+// Degraded is the health of a host with problems that a restart does not mend;
+// of one without any it is well.
+func Degraded(problems ...said.Words) Health {
+	h := Health{Status: HealthOK}
+	for _, problem := range problems {
+		h.Status = HealthDegraded
+		h.Tell(problem)
+	}
+	return h
+}
+
+// Tell adds a problem.
+func (h *Health) Tell(problem said.Words) {
+	h.Problems, h.Said = append(h.Problems, problem.Text), append(h.Said, problem.Said)
 }
 
 // deepTimeout bounds one deep probe. It is above a store's own deadline for a
@@ -65,7 +84,8 @@ func (d *deepProbe) get(ctx context.Context, run func(context.Context) Health) (
 	// Its result is for all who wait, so the first one's leaving does not end it.
 	probe, cancel := context.WithTimeout(context.WithoutCancel(ctx), deepTimeout)
 	defer cancel()
-	h := Health{Status: HealthFailing, Problems: []string{"the probe broke"}}
+	h := Health{Status: HealthFailing}
+	h.Tell(said.ProbeBroke())
 	defer func() {
 		d.mu.Lock()
 		d.last, d.at, d.busy = h, time.Now(), nil
@@ -92,7 +112,7 @@ func (s *Server) readHealth(ctx context.Context) Health {
 	if _, err := s.cfg.Store.Sessions(ctx, store.SessionsFilter{}, "", sidebarLimit); err != nil {
 		s.log.Warn("read sidebar for probe", "err", err)
 		h.Status = HealthFailing
-		h.Problems = append(h.Problems, "the list of sessions cannot be read")
+		h.Tell(said.ListUnreadable())
 	}
 	return h
 }
@@ -109,7 +129,7 @@ func (s *Server) deepHealth(ctx context.Context) Health {
 		if h.Status == HealthOK {
 			h.Status = HealthDegraded
 		}
-		h.Problems = append(h.Problems, "the disk does not take writes, or is very slow")
+		h.Tell(said.DiskSlow())
 	}
 	return h
 }

@@ -2,11 +2,11 @@ package ledger
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/proc"
+	"github.com/holdfast-dev/holdfast/internal/said"
 )
 
 // Figures for an agent that nobody has counted, and what is allowed for beyond
@@ -108,24 +108,16 @@ func JudgeAgents(list []AgentSample) (found, replace []Finding) {
 	}
 	if total > agentsTwiceTimes*expected {
 		worst := slices.MaxFunc(list, func(a, b AgentSample) int { return cmp.Compare(a.Descriptors-a.Expected, b.Descriptors-b.Expected) })
-		found = append(found, Finding{Code: CodeAgents, Subject: worst.Session, Text: fmt.Sprintf(
-			"The live agents hold %d descriptors and should hold %d. Most are those of %s in “%s”: %d (%s).", total, expected, worst.Agent, worst.Title, worst.Descriptors, words(worst.Top[:min(3, len(worst.Top))]))})
+		found = append(found, Finding{Subject: worst.Session, Words: said.Agents(
+			total, expected, worst.Agent, worst.Title, worst.Descriptors, words(worst.Top[:min(3, len(worst.Top))]))})
 	}
 	for _, a := range list {
 		switch {
 		case a.Descriptors > a.Budget:
 			most := words(a.Top[:min(1, len(a.Top))])
-			replace = append(replace, Finding{
-				Code: CodeAgent, Subject: a.Session,
-				Text: fmt.Sprintf("%s held %d descriptors, more than the %d that it may (%s)", a.Agent, a.Descriptors, a.Budget, most),
-				Args: map[string]any{"name": a.Agent, "files": a.Descriptors, "limit": a.Budget, "most": most},
-			})
+			replace = append(replace, Finding{Subject: a.Session, Words: said.Replaced(a.Agent, a.Descriptors, a.Budget, most)})
 		case a.RSS > AgentMemory:
-			replace = append(replace, Finding{
-				Code: CodeAgentMemory, Subject: a.Session,
-				Text: fmt.Sprintf("%s used %s of memory, more than the %s that it may", a.Agent, size(a.RSS), size(AgentMemory)),
-				Args: map[string]any{"name": a.Agent, "bytes": a.RSS, "limit_bytes": AgentMemory},
-			})
+			replace = append(replace, Finding{Subject: a.Session, Words: said.ReplacedForMemory(a.Agent, a.RSS, AgentMemory)})
 		}
 	}
 	return found, replace

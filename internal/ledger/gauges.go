@@ -1,6 +1,6 @@
 package ledger
 
-import "fmt"
+import "github.com/holdfast-dev/holdfast/internal/said"
 
 // Gauges are what a host uses beside descriptors.
 type Gauges struct {
@@ -52,13 +52,13 @@ func (l *Levels) Feed(g Gauges) (found []Finding, readOnly bool) {
 		return *n >= sustained
 	}
 	if over(&l.memory, g.RSSBudget > 0 && g.RSS > g.RSSBudget) {
-		found = append(found, Finding{Code: CodeMemory, Text: fmt.Sprintf("The host uses %s of memory, more than the %s that it should need.", size(g.RSS), size(g.RSSBudget))})
+		found = append(found, Finding{Words: said.Memory(g.RSS, g.RSSBudget)})
 	}
 	if over(&l.goroutines, g.Goroutines > 2*g.GoroutinesExpected) {
-		found = append(found, Finding{Code: CodeGoroutines, Text: fmt.Sprintf("The host has %d goroutines and expects %d.", g.Goroutines, g.GoroutinesExpected)})
+		found = append(found, Finding{Words: said.Goroutines(g.Goroutines, g.GoroutinesExpected)})
 	}
 	if over(&l.wal, g.WAL > WALLimit && !g.Copying) {
-		found = append(found, Finding{Code: CodeWAL, Text: fmt.Sprintf("The database's log is %s long: a reader that does not end keeps it from being taken in, or the disk is too slow.", size(g.WAL))})
+		found = append(found, Finding{Words: said.WAL(g.WAL)})
 	}
 	if g.DiskFree < 0 {
 		l.readOnly = false
@@ -72,28 +72,12 @@ func (l *Levels) Feed(g Gauges) (found []Finding, readOnly bool) {
 	}
 	switch {
 	case l.readOnly:
-		found = append(found, Finding{Code: CodeReadOnly, Text: ReadOnlyText(g.DiskFree)})
+		found = append(found, Finding{Words: said.DiskReadOnly(g.DiskFree, diskBack)})
 	case g.DiskFree < DiskWarn:
-		found = append(found, Finding{Code: CodeDisk, Text: fmt.Sprintf("The disk of the state folder has %s left. Under %s no new messages are taken. Free some space.", size(g.DiskFree), size(DiskReadOnly))})
+		found = append(found, Finding{Words: said.DiskLow(g.DiskFree, DiskReadOnly)})
 	}
 	return found, l.readOnly
 }
 
 // ReadOnlyText says why nothing new is taken.
-func ReadOnlyText(free int64) string {
-	return fmt.Sprintf("The disk of the state folder has only %s left, so no new sessions, messages or attachments are taken; what agents are at work on goes on. Free some space: it goes on by itself from %s.", size(free), size(diskBack))
-}
-
-// size tells bytes to a person.
-func size(n int64) string {
-	const k = 1024
-	switch {
-	case n >= 10*k*k*k:
-		return fmt.Sprintf("%d GB", n/k/k/k)
-	case n >= k*k*k:
-		return fmt.Sprintf("%.1f GB", float64(n)/k/k/k)
-	case n >= k*k:
-		return fmt.Sprintf("%d MB", n/k/k)
-	}
-	return fmt.Sprintf("%d kB", n/k)
-}
+func ReadOnlyText(free int64) string { return said.DiskReadOnly(free, diskBack).Text }

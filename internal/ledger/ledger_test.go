@@ -108,13 +108,13 @@ func TestRules(t *testing.T) {
 		{"noise", series(other, 0, 5, 1, 9, 0, 7, 2, 8, 1, 12, 0), nil, -1},
 		{"a step up and no more", series(other, 0, 5, 10, 10, 10, 10, 10, 10), nil, -1},
 		{"grows too little to tell", series(other, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4), nil, -1},
-		{"grows over five samples", series(other, 0, 1, 2, 3, 4, 5), []string{CodeGrowth}, 5},
-		{"has grown, and stays", series(other, 0, 2, 4, 6, 8, 10, 10, 10, 10), []string{CodeGrowth}, 5},
+		{"grows over five samples", series(other, 0, 1, 2, 3, 4, 5), []string{"descriptors_leak"}, 5},
+		{"has grown, and stays", series(other, 0, 2, 4, 6, 8, 10, 10, 10, 10), []string{"descriptors_leak"}, 5},
 		{"has grown, and is given back", series(other, 0, 2, 4, 6, 8, 10, 10, 2), nil, 5},
 		{"a peak of one sample", series(other, 0, 0, 60, 0, 0), nil, -1},
-		{"twice what is expected", series(other, 0, 30, 30, 30), []string{CodeTwice}, 2},
-		{"inside an owner", series("/home/holdfast.db-shm", 1, 2), []string{CodeOwner}, 1},
-		{"near the limit", []Sample{with(100, other, 50), with(30, "x", 1)}, []string{CodeNearLimit}, 0},
+		{"twice what is expected", series(other, 0, 30, 30, 30), []string{"descriptors_twice"}, 2},
+		{"inside an owner", series("/home/holdfast.db-shm", 1, 2), []string{"owner_leak"}, 1},
+		{"near the limit", []Sample{with(100, other, 50), with(30, "x", 1)}, []string{"descriptors_near"}, 0},
 	} {
 		found, _ := codes(c.samples)
 		if diff := cmp.Diff(c.last, found[len(found)-1]); diff != "" {
@@ -142,7 +142,7 @@ func TestSlowLeakUnderNoise(t *testing.T) {
 		fds["/noise/%"] = (i * 7) % 5
 		found, _ := w.Feed(Count(time.Time{}, 10000, open(fds), owned()))
 		for _, f := range found {
-			if f.Code != CodeGrowth {
+			if f.Code != "descriptors_leak" {
 				continue
 			}
 			if !strings.Contains(f.Text, "sqlite /leaked/state-*.db") {
@@ -178,7 +178,7 @@ func TestGrowthAlone(t *testing.T) {
 			n += step
 			found, _ = w.Feed(sample(n))
 		}
-		if len(found) != 1 || found[0].Code != CodeGrowth {
+		if len(found) != 1 || found[0].Code != "descriptors_leak" {
 			t.Fatalf("growth by %v was not found: %v", steps, found)
 		}
 		found, _ = w.Feed(sample(0))
@@ -212,14 +212,14 @@ func TestLevels(t *testing.T) {
 	}{
 		{"well", []Gauges{well, well, well}, nil, false},
 		{"a burst of goroutines", []Gauges{change(func(g *Gauges) { g.Goroutines = 500 }), change(func(g *Gauges) { g.Goroutines = 500 }), well}, nil, false},
-		{"goroutines", repeat(change(func(g *Gauges) { g.Goroutines = 500 })), []string{CodeGoroutines}, false},
-		{"memory", repeat(change(func(g *Gauges) { g.RSS = 500 << 20 })), []string{CodeMemory}, false},
-		{"a starved log", repeat(change(func(g *Gauges) { g.WAL = 100 << 20 })), []string{CodeWAL}, false},
+		{"goroutines", repeat(change(func(g *Gauges) { g.Goroutines = 500 })), []string{"goroutines"}, false},
+		{"memory", repeat(change(func(g *Gauges) { g.RSS = 500 << 20 })), []string{"memory"}, false},
+		{"a starved log", repeat(change(func(g *Gauges) { g.WAL = 100 << 20 })), []string{"wal"}, false},
 		{"a log that a backup keeps", repeat(change(func(g *Gauges) { g.WAL, g.Copying = 100<<20, true })), nil, false},
-		{"little disk", []Gauges{change(func(g *Gauges) { g.DiskFree = 1 << 30 })}, []string{CodeDisk}, false},
-		{"nearly no disk", []Gauges{change(func(g *Gauges) { g.DiskFree = 100 << 20 })}, []string{CodeReadOnly}, true},
-		{"not enough again", []Gauges{change(func(g *Gauges) { g.DiskFree = 100 << 20 }), change(func(g *Gauges) { g.DiskFree = 210 << 20 })}, []string{CodeReadOnly}, true},
-		{"enough again", []Gauges{change(func(g *Gauges) { g.DiskFree = 100 << 20 }), change(func(g *Gauges) { g.DiskFree = 230 << 20 })}, []string{CodeDisk}, false},
+		{"little disk", []Gauges{change(func(g *Gauges) { g.DiskFree = 1 << 30 })}, []string{"disk_low"}, false},
+		{"nearly no disk", []Gauges{change(func(g *Gauges) { g.DiskFree = 100 << 20 })}, []string{"disk_read_only"}, true},
+		{"not enough again", []Gauges{change(func(g *Gauges) { g.DiskFree = 100 << 20 }), change(func(g *Gauges) { g.DiskFree = 210 << 20 })}, []string{"disk_read_only"}, true},
+		{"enough again", []Gauges{change(func(g *Gauges) { g.DiskFree = 100 << 20 }), change(func(g *Gauges) { g.DiskFree = 230 << 20 })}, []string{"disk_low"}, false},
 		{"not known", []Gauges{change(func(g *Gauges) { g.DiskFree = -1 })}, nil, false},
 	} {
 		var l Levels

@@ -4,32 +4,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-)
 
-// What a Finding is about.
-const (
-	CodeTwice       = "descriptors_twice"     // more than twice what is expected
-	CodeGrowth      = "descriptors_leak"      // what nobody explains grows
-	CodeOwner       = "owner_leak"            // an owner has more than its bound
-	CodeNearLimit   = "descriptors_near"      // 70 % of the limit
-	CodeAtLimit     = "descriptors_full"      // 90 % of the limit
-	CodeMemory      = "memory"                // over the budget
-	CodeGoroutines  = "goroutines"            // more than twice what is expected
-	CodeWAL         = "wal"                   // the database's log is not taken in
-	CodeDisk        = "disk_low"              // little is left
-	CodeReadOnly    = "disk_read_only"        // nothing new is taken
-	CodeAgents      = "agents_descriptors"    // agents hold twice what their kinds should
-	CodeAgent       = "agent_over_its_budget" // one is to be replaced
-	CodeAgentMemory = "agent_over_its_memory" // likewise
+	"github.com/holdfast-dev/holdfast/internal/said"
 )
 
 // Finding is something that is wrong, in words for a person.
 type Finding struct {
-	Code    string `json:"code"`
 	Subject string `json:"subject,omitempty" doc:"An owner, or a session's id"`
-	Text    string `json:"text"`
-
-	Args map[string]any `json:"-"` // of an agent over its budget: what is in Text
+	said.Words
 }
 
 const (
@@ -111,13 +93,11 @@ func (w *Watch) Feed(s Sample) (found []Finding, shed bool) {
 	}
 	if w.twice >= twiceFor {
 		all := top(s.groups, 3, func(groupKey) bool { return true })
-		found = append(found, Finding{Code: CodeTwice, Text: fmt.Sprintf(
-			"The host has %d open descriptors and expects %d. Most are: %s.", s.Observed, s.Expected, words(all))})
+		found = append(found, Finding{Words: said.Twice(s.Observed, s.Expected, words(all))})
 	}
 
 	if g := w.growth(s); g != nil {
-		found = append(found, Finding{Code: CodeGrowth, Text: fmt.Sprintf(
-			"The host leaks descriptors: %d that no part of it explains, and they grow. What grew: %s.", s.Unexplained, words(g.what))})
+		found = append(found, Finding{Words: said.Growth(s.Unexplained, words(g.what))})
 	}
 
 	share := 0.0
@@ -132,11 +112,9 @@ func (w *Watch) Feed(s Sample) (found []Finding, shed bool) {
 	}
 	switch {
 	case w.full:
-		found = append(found, Finding{Code: CodeAtLimit, Text: fmt.Sprintf(
-			"The host has %d of %d descriptors open: new streams are refused and idle agents are ended until it is under %.0f %%.", s.Observed, s.Limit, 100*calmShare)})
+		found = append(found, Finding{Words: said.AtLimit(s.Observed, s.Limit, int(100*calmShare))})
 	case share >= nearShare:
-		found = append(found, Finding{Code: CodeNearLimit, Text: fmt.Sprintf(
-			"The host has %d of %d descriptors open. At %.0f %% it refuses new streams.", s.Observed, s.Limit, 100*fullShare)})
+		found = append(found, Finding{Words: said.NearLimit(s.Observed, s.Limit, int(100*fullShare))})
 	}
 	return found, w.full
 }
@@ -146,8 +124,7 @@ func owners(s Sample) []Finding {
 	var found []Finding
 	for _, h := range s.Owners {
 		if has := max(h.Observed, h.Expected); h.Bound >= 0 && has > h.Bound {
-			found = append(found, Finding{Code: CodeOwner, Subject: h.Owner, Text: fmt.Sprintf(
-				"A leak inside %s: it holds %d descriptors (%s), and must never hold more than %d.", h.Owner, has, h.Kind, h.Bound)})
+			found = append(found, Finding{Subject: h.Owner, Words: said.OwnerLeak(h.Owner, has, h.Kind, h.Bound)})
 		}
 	}
 	return found

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/holdfast-dev/holdfast/internal/said"
 )
 
 // How a life of the host ended.
@@ -205,16 +207,12 @@ func (r *Recorder) Last() *Life {
 	return r.last
 }
 
-// Safe is why this life began in safe mode; "" where it did not.
-func (r *Recorder) Safe() string {
+// Safe is why this life began in safe mode; without a text where it did not.
+func (r *Recorder) Safe() said.Words {
 	if r == nil || !r.now.Safe || r.last == nil {
-		return ""
+		return said.Words{}
 	}
-	text := fmt.Sprintf("The host ended by a fault more than %d times within %d minutes, the last time at %s", crashLoop, int(crashWindow.Minutes()), r.last.Ended.Local().Format("15:04:05"))
-	if r.last.Reason != "" {
-		text += " (" + r.last.Reason + ")"
-	}
-	return text + ". It is in safe mode: sessions can be read, no agent is started or resumed. `holdfast restart` ends that."
+	return said.SafeMode(crashLoop, int(crashWindow.Minutes()), r.last.Ended.Local(), r.last.Reason)
 }
 
 // Lives returns the lives that have ended, newest first.

@@ -156,12 +156,12 @@ func TestSafeMode(t *testing.T) {
 	l := &lived{t: t, home: t.TempDir(), now: now, boot: "one"}
 	for i := range crashLoop + 1 {
 		r := l.begin(false)
-		if r.Safe() != "" {
+		if r.Safe().Text != "" {
 			t.Fatalf("safe mode after %d crashes", i)
 		}
 		r.Ending(EndProbe, fmt.Sprint("deaf ", i), "")
 	}
-	if r := l.begin(false); !strings.Contains(r.Safe(), "deaf 5") {
-		t.Errorf("no safe mode: %q", r.Safe())
+	if r := l.begin(false); !strings.Contains(r.Safe().Text, "deaf 5") {
+		t.Errorf("no safe mode: %q", r.Safe().Text)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/holdfast-dev/holdfast/internal/said"
 )
 
 // The probe's times. A host is deaf when nothing has been answered of all that
@@ -385,10 +387,10 @@ func (w *Watcher) Latency() (took time.Duration, at time.Time) {
 }
 
 // Problems says what is wrong, for a person.
-func (w *Watcher) Problems() []string {
+func (w *Watcher) Problems() []said.Words {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var all []string
+	var all []said.Words
 	stalled := w.diskStandsLocked()
 	since := time.Since(w.write)
 	if w.Written != nil {
@@ -396,24 +398,16 @@ func (w *Watcher) Problems() []string {
 		since = min(since, time.Since(w.Written()))
 	}
 	if !w.write.IsZero() && since > w.Budget || w.werr != nil {
-		text := fmt.Sprintf("A write has been waiting for %s", since.Round(time.Second))
+		stuck := said.Writes{Since: since, Disk: w.DiskName, Stalled: stalled, DiskErr: w.derr}
 		if w.write.IsZero() || since <= w.Budget {
-			text = fmt.Sprintf("A write failed (%v)", w.werr)
+			stuck.Failed = w.werr
 		}
-		switch {
-		case stalled:
-			text += fmt.Sprintf(": the disk %s does not take writes", w.DiskName)
-		case w.derr != nil:
-			text += fmt.Sprintf(": the disk %s does not take writes (%v)", w.DiskName, w.derr)
-		default:
-			text += fmt.Sprintf(": the database on the disk %s does not take writes, though the disk does", w.DiskName)
-		}
-		all = append(all, text+". What agents say waits in their spools.")
+		all = append(all, stuck.Stuck())
 	} else if stalled {
-		all = append(all, fmt.Sprintf("The disk %s does not take writes.", w.DiskName))
+		all = append(all, said.DiskStalled(w.DiskName))
 	}
 	if w.missed != "" {
-		all = append(all, "The host does not answer itself in time: "+w.missed+".")
+		all = append(all, said.Deaf(w.missed))
 	}
 	return all
 }

@@ -107,7 +107,7 @@ func TestWatcher(t *testing.T) {
 				}
 				for range 120 {
 					time.Sleep(time.Second)
-					text := strings.Join(w.Problems(), " ")
+					text := told(w)
 					if tc.well && text != "" {
 						t.Fatalf("a false alarm: %s", text)
 					}
@@ -215,4 +215,13 @@ func TestWatcherForgets(t *testing.T) {
 		cancel()
 		<-done
 	})
+}
+
+// told is all that a watcher says is wrong.
+func told(w *Watcher) string {
+	var all []string
+	for _, problem := range w.Problems() {
+		all = append(all, problem.Text)
+	}
+	return strings.Join(all, " ")
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/acp"
+	"github.com/holdfast-dev/holdfast/internal/said"
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
@@ -74,7 +75,7 @@ func offered(a store.Approval, option string) bool {
 }
 
 // answerCancelled closes a question and tells the agent so.
-func answerCancelled(tx *store.Tx, a store.Approval, why words) error {
+func answerCancelled(tx *store.Tx, a store.Approval, why said.Words) error {
 	data, err := acp.Response(a.RawID, acp.PermissionResult{Outcome: acp.Cancelled()})
 	if err != nil {
 		return err
@@ -88,7 +89,7 @@ func answerCancelled(tx *store.Tx, a store.Approval, why words) error {
 
 // cancelApprovals closes the questions of a run that is over; the agent no
 // longer listens. With run "" it closes all of the session.
-func cancelApprovals(tx *store.Tx, session, run string, why words) error {
+func cancelApprovals(tx *store.Tx, session, run string, why said.Words) error {
 	pending, err := tx.PendingApprovals(session)
 	if err != nil {
 		return err
@@ -104,8 +105,8 @@ func cancelApprovals(tx *store.Tx, session, run string, why words) error {
 	return nil
 }
 
-func cancelApproval(tx *store.Tx, a store.Approval, why words) error {
-	_, err := tx.ResolveApproval(store.ResolvedBody{ID: a.ID, State: store.ApprovalCancelled, Reason: why.text, Code: why.Code}, "")
+func cancelApproval(tx *store.Tx, a store.Approval, why said.Words) error {
+	_, err := tx.ResolveApproval(store.ResolvedBody{ID: a.ID, State: store.ApprovalCancelled, Reason: why.Text, Code: why.Code}, "")
 	return err
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/holdfast-dev/holdfast/internal/agent"
+	"github.com/holdfast-dev/holdfast/internal/said"
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
@@ -52,7 +53,7 @@ func BenchmarkSend(b *testing.B) {
 			if err != nil {
 				return err
 			}
-			return m.endRun(tx, run, store.EndTurn, words{}, false, fx)
+			return m.endRun(tx, run, store.EndTurn, said.Words{}, false, fx)
 		})
 		if err != nil {
 			b.Fatal(err)

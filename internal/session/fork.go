@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/holdfast-dev/holdfast/internal/failpoint"
+	"github.com/holdfast-dev/holdfast/internal/said"
 	"github.com/holdfast-dev/holdfast/internal/store"
 	"github.com/holdfast-dev/holdfast/internal/transcript"
 )
@@ -40,7 +41,7 @@ func rewind(tx *store.Tx, session, item string, fx *effects) error {
 	}
 	// It stands directly behind the event, which is how a page finds what was
 	// taken back.
-	if err := appendNotice(tx, session, "", "info", sayRewound(), ""); err != nil {
+	if err := appendNotice(tx, session, "", "info", said.Rewound(), ""); err != nil {
 		return err
 	}
 	if err := tx.SetAgentSession(session, ""); err != nil {
@@ -55,7 +56,7 @@ func rewind(tx *store.Tx, session, item string, fx *effects) error {
 		return err
 	}
 	fx.wakeUp(session)
-	return appendAgentState(tx, session, "", "ending", sayBegunAnew())
+	return appendAgentState(tx, session, "", "ending", said.BegunAnew())
 }
 
 // Rewind takes back the message item and all after it: kept in the log, not

@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/holdfast-dev/holdfast/internal/said"
 	"github.com/holdfast-dev/holdfast/internal/store"
 	"github.com/holdfast-dev/holdfast/internal/transcript"
 )
@@ -202,7 +203,7 @@ func TestExportGoesRoundWithAllThatAReaderSees(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		return errors.Join(tx.SetTraits(id, store.Traits{Project: &p.ID}), tx.Rewind(id, "u1"), appendNotice(tx, id, "", "info", sayRewound(), ""))
+		return errors.Join(tx.SetTraits(id, store.Traits{Project: &p.ID}), tx.Rewind(id, "u1"), appendNotice(tx, id, "", "info", said.Rewound(), ""))
 	})
 	update(func(tx *store.Tx) error {
 		_, err := tx.Append(id, "", store.AgentOptions, store.OptionsBody{

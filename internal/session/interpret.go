@@ -12,6 +12,7 @@ import (
 	"github.com/holdfast-dev/holdfast/internal/acp"
 	"github.com/holdfast-dev/holdfast/internal/failpoint"
 	"github.com/holdfast-dev/holdfast/internal/keeper"
+	"github.com/holdfast-dev/holdfast/internal/said"
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
@@ -245,7 +246,7 @@ func (in *interpreter) unreadable(e entry) error {
 	if err := in.appendRaw(e.rec.Data); err != nil {
 		return err
 	}
-	return appendNotice(in.tx, in.s.ID, in.run.ID, "warning", sayRecordUnreadable(), "")
+	return appendNotice(in.tx, in.s.ID, in.run.ID, "warning", said.RecordUnreadable(), "")
 }
 
 func (in *interpreter) appendRaw(line []byte) error {
@@ -366,10 +367,10 @@ func (in *interpreter) update(e entry) error {
 		_, err := in.tx.Append(in.s.ID, in.run.ID, store.UsageChanged, map[string]any{"used": u.Used, "size": u.Size, "cost": u.Cost})
 		return err
 	case acp.Notice:
-		return appendNotice(in.tx, in.s.ID, in.run.ID, noticeLevel(u.Severity), agentSays(u.Title), u.Description)
+		return appendNotice(in.tx, in.s.ID, in.run.ID, noticeLevel(u.Severity), said.Agent(u.Title), u.Description)
 	case acp.Compaction:
 		if u.Status == "completed" {
-			return appendNotice(in.tx, in.s.ID, in.run.ID, "info", sayCompacted(), "")
+			return appendNotice(in.tx, in.s.ID, in.run.ID, "info", said.Compacted(), "")
 		}
 		return in.appendRaw(e.rec.Data)
 	}

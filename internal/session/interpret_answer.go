@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/holdfast-dev/holdfast/internal/acp"
+	"github.com/holdfast-dev/holdfast/internal/said"
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
@@ -57,18 +58,18 @@ func (in *interpreter) prompted(line store.Line, msg acp.Message) error {
 	if err := in.voidUnsent(line.N, func(c store.Line) bool { return c.Kind == store.LineCancel && c.Run == line.Run }); err != nil {
 		return err
 	}
-	reason, detail, pause := store.EndTurn, words{}, false
+	reason, detail, pause := store.EndTurn, said.Words{}, false
 	switch {
 	case msg.Error != nil && msg.Error.Code == acp.CodeAuthRequired:
-		reason, detail, pause = store.Failed, sayNeedsLogin(msg.Error, ""), true
-		if err := appendAgentState(in.tx, in.s.ID, in.run.ID, "needs_login", sayNeedsLogin(msg.Error, in.l.agent().Login)); err != nil {
+		reason, detail, pause = store.Failed, said.NeedsLogin(msg.Error, ""), true
+		if err := appendAgentState(in.tx, in.s.ID, in.run.ID, "needs_login", said.NeedsLogin(msg.Error, in.l.agent().Login)); err != nil {
 			return err
 		}
 	case msg.Error != nil && (in.run.Cancelling || msg.Error.Code == acp.CodeRequestCancelled):
 		reason = store.Cancelled
 	case msg.Error != nil:
-		reason, detail = store.Failed, words{text: msg.Error.Error()}
-		if err := appendNotice(in.tx, in.s.ID, in.run.ID, "error", sayAgentError(), detail.text); err != nil {
+		reason, detail = store.Failed, said.Words{Text: msg.Error.Error()}
+		if err := appendNotice(in.tx, in.s.ID, in.run.ID, "error", said.AgentError(), detail.Text); err != nil {
 			return err
 		}
 		if err := noticePrinted(in.tx, in.s.ID, in.run.ID, in.printedSince(in.run.StartedAt)); err != nil {
@@ -77,14 +78,14 @@ func (in *interpreter) prompted(line store.Line, msg acp.Message) error {
 	default:
 		var res acp.PromptResult
 		if err := json.Unmarshal(msg.Result, &res); err != nil || res.StopReason == "" {
-			detail = sayNoStopReason()
+			detail = said.NoStopReason()
 		} else {
 			reason = string(res.StopReason)
 		}
 	}
 	if reason == store.Cancelled && in.ep.State == store.EpochEnding && !in.run.Cancelling {
 		// It was not stopped: its agent was ended, and said so on its way out.
-		reason, detail = store.Interrupted, sayEndedOnRequest(in.l.agent().Name)
+		reason, detail = store.Interrupted, said.EndedOnRequest(in.l.agent().Name)
 	}
 	if reason == store.Cancelled || reason == store.Interrupted {
 		pause = true
@@ -105,7 +106,7 @@ func (in *interpreter) prompted(line store.Line, msg acp.Message) error {
 		}
 	}
 	if msg.Error == nil || msg.Error.Code != acp.CodeAuthRequired {
-		if err := appendAgentState(in.tx, in.s.ID, in.run.ID, "ready", words{}); err != nil {
+		if err := appendAgentState(in.tx, in.s.ID, in.run.ID, "ready", said.Words{}); err != nil {
 			return err
 		}
 	}

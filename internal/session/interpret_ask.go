@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"github.com/holdfast-dev/holdfast/internal/acp"
+	"github.com/holdfast-dev/holdfast/internal/said"
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
@@ -33,7 +34,7 @@ func (in *interpreter) request(e entry) error {
 	}
 	for _, a := range pending {
 		if a.Epoch == in.ep.Name && bytes.Equal(a.RawID, e.msg.ID) {
-			if err := cancelApproval(in.tx, a, sayAskedAnew()); err != nil {
+			if err := cancelApproval(in.tx, a, said.AskedAnew()); err != nil {
 				return err
 			}
 		}
@@ -64,7 +65,7 @@ func (in *interpreter) request(e entry) error {
 	}
 	if in.run.Cancelling {
 		in.pushed = true
-		return answerCancelled(in.tx, a, sayRunStopped())
+		return answerCancelled(in.tx, a, said.RunStopped())
 	}
 	in.fx.wakeUp(in.s.ID)
 	return nil
@@ -83,7 +84,7 @@ func (in *interpreter) cancelRequest(msg acp.Message) error {
 	for _, a := range pending {
 		if a.Epoch == in.ep.Name && bytes.Equal(a.RawID, p.RequestID) {
 			in.pushed = true
-			if err := answerCancelled(in.tx, a, sayTakenBack()); err != nil {
+			if err := answerCancelled(in.tx, a, said.TakenBack()); err != nil {
 				return err
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/holdfast-dev/holdfast/internal/acp"
+	"github.com/holdfast-dev/holdfast/internal/said"
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
@@ -120,5 +121,5 @@ func (in *interpreter) tellRestart() error {
 		return nil
 	}
 	in.told = true
-	return appendNotice(in.tx, in.s.ID, in.run.ID, "info", sayHostRestarted(at), "")
+	return appendNotice(in.tx, in.s.ID, in.run.ID, "info", said.HostRestarted(at), "")
 }

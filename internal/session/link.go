@@ -450,7 +450,7 @@ func (l *link) tellTrouble() error {
 			if err != nil {
 				return err
 			}
-			return appendNotice(tx, s.ID, s.Run, level, sayTrouble(st), "")
+			return appendNotice(tx, s.ID, s.Run, level, troubleWords(st), "")
 		})
 		if err != nil {
 			return err

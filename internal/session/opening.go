@@ -11,6 +11,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/internal/acp"
 	"github.com/holdfast-dev/holdfast/internal/agent"
+	"github.com/holdfast-dev/holdfast/internal/said"
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
@@ -123,7 +124,7 @@ func (in *interpreter) opened(kind string, msg acp.Message) error {
 		return in.needsLogin(msg.Error)
 	case kind != store.LineNew && (msg.Error != nil || missing):
 		in.l.log.Warn("the agent does not know its session any more", "err", msg.Error)
-		if err := appendNotice(in.tx, in.s.ID, "", "warning", sayAgentSessionNew(), ""); err != nil {
+		if err := appendNotice(in.tx, in.s.ID, "", "warning", said.AgentSessionNew(), ""); err != nil {
 			return err
 		}
 		return in.openNew()
@@ -200,7 +201,7 @@ func (in *interpreter) optionSet(line store.Line, msg acp.Message) error {
 		}
 	}
 	if ours && msg.Error != nil {
-		if err := appendNotice(in.tx, in.s.ID, "", "warning", saySettingRefused(), msg.Error.Error()); err != nil {
+		if err := appendNotice(in.tx, in.s.ID, "", "warning", said.SettingRefused(), msg.Error.Error()); err != nil {
 			return err
 		}
 	}
@@ -234,7 +235,7 @@ func (in *interpreter) ready() error {
 	if err := in.tx.PutEpoch(in.ep); err != nil {
 		return err
 	}
-	if err := appendAgentState(in.tx, in.s.ID, "", "ready", words{}); err != nil {
+	if err := appendAgentState(in.tx, in.s.ID, "", "ready", said.Words{}); err != nil {
 		return err
 	}
 	in.pushed = true
@@ -245,15 +246,15 @@ func (in *interpreter) ready() error {
 }
 
 func (in *interpreter) needsLogin(e *acp.Error) error {
-	return in.giveUp("needs_login", sayNeedsLogin(e, in.l.agent().Login))
+	return in.giveUp("needs_login", said.NeedsLogin(e, in.l.agent().Login))
 }
 
 func (in *interpreter) openingFailed(err error) error {
-	return in.giveUp("ended", saySessionNotBegun(err))
+	return in.giveUp("ended", said.SessionNotBegun(err))
 }
 
 // giveUp ends the run that waits for this agent, and the epoch.
-func (in *interpreter) giveUp(state string, why words) error {
+func (in *interpreter) giveUp(state string, why said.Words) error {
 	in.ep.State = store.EpochEnding
 	if err := in.tx.PutEpoch(in.ep); err != nil {
 		return err

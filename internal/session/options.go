@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/holdfast-dev/holdfast/internal/acp"
+	"github.com/holdfast-dev/holdfast/internal/said"
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
@@ -335,6 +336,10 @@ func (st *standing) name(id, name, wanted, now string) {
 	}
 }
 
+func (st standing) unset() said.Unset {
+	return said.Unset{What: st.what, Option: st.option, Wanted: st.wanted, Now: st.now}
+}
+
 func pushSetting(tx *store.Tx, epoch, method string, params any) error {
 	n, err := tx.NextLine(epoch)
 	if err != nil {
@@ -363,7 +368,7 @@ func (in *interpreter) choose() (asked bool, err error) {
 			continue
 		}
 		if !st.offered {
-			if err := in.forget(set, st.unset(false), ""); err != nil {
+			if err := in.forget(set, st.unset().Unavailable(), ""); err != nil {
 				return false, err
 			}
 			continue
@@ -390,7 +395,7 @@ func (in *interpreter) askedFor(set setting) (bool, error) {
 }
 
 // forget takes a setting out of what was chosen, and says why.
-func (in *interpreter) forget(set setting, why words, detail string) error {
+func (in *interpreter) forget(set setting, why said.Words, detail string) error {
 	known, err := in.known()
 	if err != nil {
 		return err
@@ -429,7 +434,7 @@ func (in *interpreter) optionTaken(line store.Line, msg acp.Message) error {
 		if err != nil {
 			return err
 		}
-		return in.forget(set, known.standing(set).unset(true), msg.Error.Error())
+		return in.forget(set, known.standing(set).unset().Refused(), msg.Error.Error())
 	}
 	switch {
 	case set.mode != "":

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/proc"
+	"github.com/holdfast-dev/holdfast/internal/said"
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
@@ -99,7 +100,7 @@ func (m *Manager) evictOne(ctx context.Context, from *worker) (bool, error) {
 		if w.holdsProcesses(ctx) {
 			continue
 		}
-		marked, err := w.endIdle(ctx, sayMadeRoom(), false)
+		marked, err := w.endIdle(ctx, said.MadeRoom(), false)
 		if err != nil || marked {
 			return marked, err
 		}
@@ -140,7 +141,7 @@ func (w *worker) holdsProcesses(ctx context.Context) bool {
 }
 
 // holders says who has the places, for the one that waits.
-func (m *Manager) holders(ctx context.Context) words {
+func (m *Manager) holders(ctx context.Context) said.Words {
 	m.mu.Lock()
 	ids := make([]string, 0, len(m.live))
 	for id := range m.live {
@@ -153,5 +154,5 @@ func (m *Manager) holders(ctx context.Context) words {
 			titles = append(titles, "“"+s.Title+"”")
 		}
 	}
-	return sayPlacesTaken(m.Cap, titles)
+	return said.PlacesTaken(m.Cap, titles)
 }

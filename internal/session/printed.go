@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/keeper"
+	"github.com/holdfast-dev/holdfast/internal/said"
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
@@ -141,5 +142,5 @@ func noticePrinted(tx *store.Tx, session, run, text string) error {
 	if strings.TrimSpace(text) == "" {
 		return nil
 	}
-	return appendNotice(tx, session, run, "warning", sayPrinted(), text)
+	return appendNotice(tx, session, run, "warning", said.Printed(), text)
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/holdfast-dev/holdfast/internal/said"
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
@@ -63,7 +64,7 @@ func (m *Manager) Unqueue(_ context.Context, session, id string) error {
 		if err != nil {
 			return err
 		}
-		return m.endRun(tx, run, store.Cancelled, sayTakenOut(), false, fx)
+		return m.endRun(tx, run, store.Cancelled, said.TakenOut(), false, fx)
 	})
 }
 

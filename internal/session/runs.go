@@ -11,6 +11,7 @@ import (
 	"github.com/holdfast-dev/holdfast/internal/acp"
 	"github.com/holdfast-dev/holdfast/internal/agent"
 	"github.com/holdfast-dev/holdfast/internal/keeper"
+	"github.com/holdfast-dev/holdfast/internal/said"
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
@@ -336,7 +337,7 @@ func (m *Manager) pushPrompt(tx *store.Tx, s store.Session, run store.Run, ep st
 	if _, err := tx.Append(s.ID, run.ID, store.RunStarted, store.RunBody{Run: run.ID, Item: run.Item}); err != nil {
 		return err
 	}
-	return appendAgentState(tx, s.ID, run.ID, "busy", words{})
+	return appendAgentState(tx, s.ID, run.ID, "busy", said.Words{})
 }
 
 // pushLine puts a line into the outbox, with the sum by which a keeper is
@@ -359,14 +360,14 @@ func appendQueue(tx *store.Tx, session string, paused bool) error {
 	return err
 }
 
-func appendAgentState(tx *store.Tx, session, run, state string, why words) error {
-	_, err := tx.Append(session, run, store.AgentState, store.AgentStateBody{State: state, Text: why.text, Said: why.Said})
+func appendAgentState(tx *store.Tx, session, run, state string, why said.Words) error {
+	_, err := tx.Append(session, run, store.AgentState, store.AgentStateBody{State: state, Text: why.Text, Said: why.Said})
 	return err
 }
 
-func appendNotice(tx *store.Tx, session, run, level string, what words, detail string) error {
+func appendNotice(tx *store.Tx, session, run, level string, what said.Words, detail string) error {
 	_, err := tx.Append(session, run, store.NoticeGiven, store.NoticeBody{
-		Item: newID("n"), Level: level, Text: what.text, Said: what.Said, Detail: detail,
+		Item: newID("n"), Level: level, Text: what.Text, Said: what.Said, Detail: detail,
 	})
 	return err
 }
@@ -403,7 +404,7 @@ func closeItems(tx *store.Tx, session, run, toolStatus string) error {
 
 // endRun ends a run that is current or queued: its open items and questions
 // are closed, and the queue goes on or, where a person must look first, waits.
-func (m *Manager) endRun(tx *store.Tx, run store.Run, reason string, detail words, pause bool, fx *effects) error {
+func (m *Manager) endRun(tx *store.Tx, run store.Run, reason string, detail said.Words, pause bool, fx *effects) error {
 	wasCurrent := run.State == store.RunStateCurrent
 	if wasCurrent {
 		status := "unknown" // the agent ended its turn and never said
@@ -413,21 +414,21 @@ func (m *Manager) endRun(tx *store.Tx, run store.Run, reason string, detail word
 		if err := closeItems(tx, run.Session, run.ID, status); err != nil {
 			return err
 		}
-		why := sayRunEnded()
+		why := said.RunEnded()
 		if reason == store.Cancelled {
-			why = sayRunStopped()
+			why = said.RunStopped()
 		} else if reason == store.Interrupted {
-			why = sayRunInterrupted()
+			why = said.RunInterrupted()
 		}
 		if err := cancelApprovals(tx, run.Session, run.ID, why); err != nil {
 			return err
 		}
 	}
-	run.State, run.Reason, run.Detail, run.Said, run.EndedAt = store.RunStateEnded, reason, detail.text, detail.Said, tx.Now()
+	run.State, run.Reason, run.Detail, run.Said, run.EndedAt = store.RunStateEnded, reason, detail.Text, detail.Said, tx.Now()
 	if err := tx.PutRun(run); err != nil {
 		return err
 	}
-	if _, err := tx.Append(run.Session, run.ID, store.RunEnded, store.RunBody{Run: run.ID, Item: run.Item, Reason: reason, Detail: detail.text, Said: detail.Said}); err != nil {
+	if _, err := tx.Append(run.Session, run.ID, store.RunEnded, store.RunBody{Run: run.ID, Item: run.Item, Reason: reason, Detail: detail.Text, Said: detail.Said}); err != nil {
 		return err
 	}
 	s, err := tx.Session(run.Session)
@@ -474,9 +475,9 @@ func (m *Manager) Cancel(_ context.Context, session, runID string) error {
 		}
 		switch {
 		case run.State == store.RunStateQueued:
-			return m.endRun(tx, run, store.Cancelled, sayTakenOut(), false, fx)
+			return m.endRun(tx, run, store.Cancelled, said.TakenOut(), false, fx)
 		case run.StartedAt.IsZero():
-			return m.endRun(tx, run, store.Cancelled, sayStoppedBefore(), true, fx)
+			return m.endRun(tx, run, store.Cancelled, said.StoppedBefore(), true, fx)
 		case run.Cancelling:
 			return nil
 		}
@@ -496,7 +497,7 @@ func (m *Manager) Cancel(_ context.Context, session, runID string) error {
 			return err
 		}
 		for _, a := range pending {
-			if err := answerCancelled(tx, a, sayRunStopped()); err != nil {
+			if err := answerCancelled(tx, a, said.RunStopped()); err != nil {
 				return err
 			}
 		}
@@ -549,7 +550,7 @@ func (m *Manager) EndAgent(_ context.Context, session string, force bool) error 
 			if err := tx.PutEpoch(ep); err != nil {
 				return err
 			}
-			if err := appendAgentState(tx, session, s.Run, "ending", words{}); err != nil {
+			if err := appendAgentState(tx, session, s.Run, "ending", said.Words{}); err != nil {
 				return err
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/holdfast-dev/holdfast/internal/said"
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
@@ -114,7 +115,7 @@ func (m *Manager) Delete(ctx context.Context, session string, forever bool) erro
 		if forever {
 			return tx.DeleteSession(session)
 		}
-		if err := m.dropWaiting(tx, session, saySessionDeleted(), fx); err != nil {
+		if err := m.dropWaiting(tx, session, said.SessionDeleted(), fx); err != nil {
 			return err
 		}
 		return tx.TrashSession(session)
@@ -123,7 +124,7 @@ func (m *Manager) Delete(ctx context.Context, session string, forever bool) erro
 
 // dropWaiting ends the runs of a session that has no agent: the queued ones
 // first, so that none of them follows on the current one.
-func (m *Manager) dropWaiting(tx *store.Tx, session string, why words, fx *effects) error {
+func (m *Manager) dropWaiting(tx *store.Tx, session string, why said.Words, fx *effects) error {
 	waiting, err := tx.QueuedRuns(session)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/internal/acp"
 	"github.com/holdfast-dev/holdfast/internal/agent"
+	"github.com/holdfast-dev/holdfast/internal/said"
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
@@ -49,7 +50,7 @@ func (m *Manager) Steer(_ context.Context, session string, st Steer) (Accepted, 
 		if err != nil {
 			return err
 		}
-		own, seq, err := said(tx, s, run, st)
+		own, seq, err := putSaid(tx, s, run, st)
 		if err != nil {
 			return err
 		}
@@ -114,9 +115,9 @@ func (m *Manager) steerable(tx *store.Tx, s store.Session, id string) (store.Run
 	return run, err
 }
 
-// said puts what is said into the transcript, and returns its own run and the
+// putSaid puts what is said into the transcript, and returns its own run and the
 // event of the message.
-func said(tx *store.Tx, s store.Session, run store.Run, st Steer) (own store.Run, seq int64, err error) {
+func putSaid(tx *store.Tx, s store.Session, run store.Run, st Steer) (own store.Run, seq int64, err error) {
 	if st.Queued == "" {
 		own = store.Run{ID: newID("r"), Session: s.ID, Item: newID("i"), Text: st.Text, State: store.RunStateSteering, Steer: store.SteerSent}
 		ev, err := tx.Append(s.ID, run.ID, store.MessageUser, store.MessageBody{
@@ -238,7 +239,7 @@ func begun(tx *store.Tx, own store.Run) error {
 	if _, err := tx.Append(own.Session, own.ID, store.RunStarted, store.RunBody{Run: own.ID, Item: own.Item}); err != nil {
 		return err
 	}
-	return appendAgentState(tx, own.Session, own.ID, "busy", words{})
+	return appendAgentState(tx, own.Session, own.ID, "busy", said.Words{})
 }
 
 // requeue makes messages that were not read the first of the queue, in their
@@ -379,7 +380,7 @@ func (in *interpreter) steered(line store.Line, msg acp.Message) error {
 // lostWithItsRun begins the own run of a message again that the agent had taken
 // into a run that was ending: it was no turn of its own.
 func (in *interpreter) lostWithItsRun(own store.Run) error {
-	if err := appendAgentState(in.tx, in.s.ID, own.ID, "ready", words{}); err != nil {
+	if err := appendAgentState(in.tx, in.s.ID, own.ID, "ready", said.Words{}); err != nil {
 		return err
 	}
 	if err := requeue(in.tx, in.s.ID, []store.Run{own}, true); err != nil {

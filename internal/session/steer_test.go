@@ -13,6 +13,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/internal/agent"
 	"github.com/holdfast-dev/holdfast/internal/keeper"
+	"github.com/holdfast-dev/holdfast/internal/said"
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
@@ -392,7 +393,7 @@ func TestSteerRefusals(t *testing.T) {
 			t.Errorf("%s: %v, want %s", tt.name, err, tt.want)
 		}
 	}
-	said, err := g.m.Send(t.Context(), g.id, Message{ClientID: "cknown", Text: "known"})
+	sent, err := g.m.Send(t.Context(), g.id, Message{ClientID: "cknown", Text: "known"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -414,13 +415,13 @@ func TestSteerRefusals(t *testing.T) {
 	err = g.m.update(func(tx *store.Tx, fx *effects) error {
 		run, err := tx.Run(g.run)
 		if err == nil {
-			err = tx.PutRun(store.Run{ID: said.Run, Session: g.id, Item: said.Item, State: store.RunStateEnded, Steer: store.SteerRead})
+			err = tx.PutRun(store.Run{ID: sent.Run, Session: g.id, Item: sent.Item, State: store.RunStateEnded, Steer: store.SteerRead})
 		}
 		if err == nil {
-			err = g.m.endRun(tx, run, store.Cancelled, words{}, true, fx)
+			err = g.m.endRun(tx, run, store.Cancelled, said.Words{}, true, fx)
 		}
 		if err == nil {
-			err = g.m.dropWaiting(tx, g.id, words{}, fx)
+			err = g.m.dropWaiting(tx, g.id, said.Words{}, fx)
 		}
 		return err
 	})
@@ -428,7 +429,7 @@ func TestSteerRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	var e *Error
-	if _, err := g.m.Rewind(t.Context(), g.id, said.Item); !errors.As(err, &e) || e.Code != CodeNotFound {
+	if _, err := g.m.Rewind(t.Context(), g.id, sent.Item); !errors.As(err, &e) || e.Code != CodeNotFound {
 		t.Errorf("rewind to what was said into a run: %v", err)
 	}
 }

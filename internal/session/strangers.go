@@ -9,6 +9,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/internal/keeper"
 	"github.com/holdfast-dev/holdfast/internal/proc"
+	"github.com/holdfast-dev/holdfast/internal/said"
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
@@ -96,6 +97,6 @@ func (m *Manager) endStranger(ctx context.Context, epoch string) error {
 		if err != nil {
 			return err
 		}
-		return appendNotice(tx, s.ID, "", "warning", sayUnknownPast(), "")
+		return appendNotice(tx, s.ID, "", "warning", said.UnknownPast(), "")
 	})
 }

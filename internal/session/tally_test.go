@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/holdfast-dev/holdfast/internal/said"
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
@@ -46,7 +47,7 @@ func TestTallies(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			return errors.Join(m.endRun(tx, run, reason, words{}, false, fx), after)
+			return errors.Join(m.endRun(tx, run, reason, said.Words{}, false, fx), after)
 		})
 		if !errors.Is(err, after) {
 			t.Fatal(err)

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/keeper"
-	"github.com/holdfast-dev/holdfast/internal/ledger"
 	"github.com/holdfast-dev/holdfast/internal/proc"
+	"github.com/holdfast-dev/holdfast/internal/said"
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
@@ -55,14 +55,14 @@ func (m *Manager) LiveAgents(ctx context.Context) []LiveAgent {
 // Replace ends the session's agent if it is idle, and says why; the next
 // message resumes the session in a new one. It never does so in a run, nor
 // while a process that a run left behind still works.
-func (m *Manager) Replace(ctx context.Context, session string, over ledger.Finding) (bool, error) {
+func (m *Manager) Replace(ctx context.Context, session string, why said.Words) (bool, error) {
 	m.mu.Lock()
 	w := m.live[session]
 	m.mu.Unlock()
 	if w == nil || w.evict.Load() || w.busy.Load() || w.holdsProcesses(ctx) {
 		return false, nil
 	}
-	return w.endIdle(ctx, sayReplaced(over), true)
+	return w.endIdle(ctx, why, true)
 }
 
 // EndIdle ends every agent that has nothing to do, as files run short, and
@@ -81,7 +81,7 @@ func (m *Manager) EndIdle(ctx context.Context) (int, error) {
 		if w.holdsProcesses(ctx) {
 			continue
 		}
-		marked, err := w.endIdle(ctx, sayEndedForFiles(), false)
+		marked, err := w.endIdle(ctx, said.EndedForFiles(), false)
 		if err != nil {
 			return ended, err
 		}
@@ -94,7 +94,7 @@ func (m *Manager) EndIdle(ctx context.Context) (int, error) {
 
 // endIdle marks the session's epoch as ending, unless it has work by now, and
 // tells the session why, by a notice too where asked.
-func (w *worker) endIdle(ctx context.Context, why words, notice bool) (bool, error) {
+func (w *worker) endIdle(ctx context.Context, why said.Words, notice bool) (bool, error) {
 	marked := false
 	err := w.m.commit(ctx, store.Durable, func(tx *store.Tx) error {
 		marked = false

@@ -12,6 +12,7 @@ import (
 	"github.com/holdfast-dev/holdfast/internal/acp"
 	"github.com/holdfast-dev/holdfast/internal/keeper"
 	"github.com/holdfast-dev/holdfast/internal/proc"
+	"github.com/holdfast-dev/holdfast/internal/said"
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
@@ -140,7 +141,7 @@ func (w *worker) launch(run store.Run) {
 	}
 	ag, err := w.m.Catalogue.Get(ctx, s.Agent)
 	if err != nil {
-		w.failStart(run, "missing", sayMissing(err))
+		w.failStart(run, "missing", said.Missing(err))
 		return
 	}
 	if !w.takePlace(ctx, s) {
@@ -179,7 +180,7 @@ func (w *worker) launch(run store.Run) {
 		if _, err := pushLine(tx, store.Line{Epoch: ep.Name, N: n, Kind: store.LineInitialize, Data: line}); err != nil {
 			return err
 		}
-		return appendAgentState(tx, w.session, run.ID, "starting", words{})
+		return appendAgentState(tx, w.session, run.ID, "starting", said.Words{})
 	})
 	if err != nil || !born {
 		if err != nil && ctx.Err() == nil {
@@ -204,7 +205,7 @@ func (w *worker) launch(run store.Run) {
 }
 
 // failStart ends a run that no agent can take.
-func (w *worker) failStart(run store.Run, state string, why words) {
+func (w *worker) failStart(run store.Run, state string, why said.Words) {
 	var fx effects
 	err := w.m.commit(w.m.ctx, store.Durable, func(tx *store.Tx) error {
 		fx = effects{}
@@ -342,7 +343,7 @@ func (w *worker) sweep(ep store.Epoch) bool {
 	if ep.BootID != w.m.BootID {
 		return true // another boot: no process of it can live
 	}
-	said := false
+	told := false
 	for {
 		ctx, stop := context.WithTimeout(w.m.ctx, 10*time.Second)
 		left, err := keeper.Sweep(ctx, w.m.mark(w.session, ep.Name))
@@ -354,12 +355,12 @@ func (w *worker) sweep(ep store.Epoch) bool {
 			return true
 		}
 		w.log.Error("processes of an ended agent do not go", "epoch", ep.Name, "left", len(left), "err", err)
-		if said && w.force.Load() {
+		if told && w.force.Load() {
 			return true // a person has seen what is left, and wants to go on
 		}
-		if !said {
-			said = true
-			what := sayProcessesLeft(len(left), names(left))
+		if !told {
+			told = true
+			what := said.ProcessesLeft(len(left), names(left))
 			err := w.m.commit(w.m.ctx, store.Durable, func(tx *store.Tx) error {
 				return appendAgentState(tx, w.session, "", "ending", what)
 			})
@@ -395,16 +396,16 @@ type ending struct {
 }
 
 // words says how it ended, for a person.
-func (e ending) words(name string) words {
+func (e ending) words(name string) said.Words {
 	switch {
 	case e.mismatch != "":
-		return sayMismatch(e.mismatch)
+		return said.Mismatch(e.mismatch)
 	case e.startErr != nil:
-		return sayKeeperNotStarted(e.startErr)
+		return said.KeeperNotStarted(e.startErr)
 	case e.exit != nil:
-		return sayExit(name, *e.exit)
+		return exitWords(name, *e.exit)
 	}
-	return sayKeeperKilled()
+	return said.KeeperKilled()
 }
 
 // settle ends the epoch in the store and decides what becomes of its run.
@@ -418,7 +419,7 @@ func (w *worker) settle(ep store.Epoch, how ending) {
 			return err
 		}
 		wasStarting, asked := cur.State == store.EpochStarting, cur.State == store.EpochEnding
-		cur.State, cur.EndedAt, cur.Reason = store.EpochEnded, tx.Now(), why.text
+		cur.State, cur.EndedAt, cur.Reason = store.EpochEnded, tx.Now(), why.Text
 		if err := tx.PutEpoch(cur); err != nil {
 			return err
 		}
@@ -450,7 +451,7 @@ func (w *worker) settle(ep store.Epoch, how ending) {
 		if err := closeItems(tx, w.session, "", "cancelled"); err != nil {
 			return err
 		}
-		if err := cancelApprovals(tx, w.session, "", sayAgentGone()); err != nil {
+		if err := cancelApprovals(tx, w.session, "", said.AgentGone()); err != nil {
 			return err
 		}
 		if how.mismatch != "" {
@@ -459,7 +460,7 @@ func (w *worker) settle(ep store.Epoch, how ending) {
 			}
 		}
 		if how.spoolErr != nil {
-			if err := appendNotice(tx, w.session, "", "error", saySpoolUnreadable(how.spoolErr), ""); err != nil {
+			if err := appendNotice(tx, w.session, "", "error", said.SpoolUnreadable(how.spoolErr), ""); err != nil {
 				return err
 			}
 		}
@@ -508,7 +509,7 @@ func (w *worker) settleSteers(tx *store.Tx) error {
 // settleStarted decides about a run whose prompt had been committed when its
 // epoch ended: one that was surely not begun waits for the next epoch, any
 // other is interrupted.
-func (w *worker) settleStarted(tx *store.Tx, ep store.Epoch, run store.Run, how ending, why words, fx *effects) error {
+func (w *worker) settleStarted(tx *store.Tx, ep store.Epoch, run store.Run, how ending, why said.Words, fx *effects) error {
 	unbegun := how.startErr != nil || how.notesKnown && how.notes.Intent < run.Prompt
 	sameBoot := ep.BootID == w.m.BootID
 	if unbegun && sameBoot && how.mismatch == "" && !run.Cancelling && w.requeued < 3 {

@@ -1,6 +1,8 @@
 // The page in another language: chosen, kept, by the browser's own wish, and still whole at its width.
 
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { atBothSizes, words } from './page.mjs';
 import { until } from './world.mjs';
 
@@ -129,6 +131,31 @@ atBothSizes([
       assert.match(JSON.stringify(hits), /Host/);
       const exported = await page.request.get(`${world.base}/api/v1/sessions/${id}/export?format=md`).then((answer) => answer.text());
       for (const text of ['Host restarted at', 'ended by itself with exit code 3']) assert.ok(exported.includes(text), text);
+    },
+  ],
+  [
+    'has what is wrong with the host in its own language, on every page',
+    async ({ world, visitor }) => {
+      const free = join(world.dir, 'free');
+      writeFileSync(free, String(100 * 2 ** 20));
+      await world.kill();
+      await world.start('ledger.every:=50ms', `disk.free:=${free}`);
+      await until('the disk is found full', async () => (await world.call('GET', '/health')).status === 'degraded');
+      const person = await visitor({ locale: 'de' });
+      const { page } = person;
+      await page.goto(`${world.base}/settings`);
+      await page.locator('.ban', { hasText: 'sind nur noch 105 MB frei. Neue Sitzungen, Nachrichten und Anhänge werden nicht angenommen' }).waitFor();
+      await whole(person);
+      await page.goto(`${world.base}/host`);
+      const problem = page.locator('.problem', { hasText: 'sind nur noch 105 MB frei' });
+      await problem.getByText('Schaff Platz auf dem Datenträger').waitFor();
+      assert.equal(await problem.count(), 1, 'it is said once');
+      assert.equal(await page.locator('.ban, .problem', { hasText: 'The disk of the state folder' }).count(), 0);
+      await whole(person);
+      assert.deepEqual(await person.axe(), []);
+      await page.evaluate(() => localStorage.setItem('holdfast.language', 'en'));
+      await page.reload();
+      await page.locator('.problem', { hasText: 'The disk of the state folder has only 105 MB left' }).waitFor();
     },
   ],
 ]);

@@ -49,6 +49,7 @@ var rooms = []string{
 	"internal/push",
 	"internal/imports",
 	"internal/transcript",
+	"internal/said",
 	"internal/store",
 	"internal/config",
 	"internal/proc",

@@ -387,6 +387,29 @@ export const de: Words = {
     question_taken_back: 'Der Agent hat seine Frage zurückgezogen.',
     option_unavailable: (option) => unset(option, 'bietet das nicht an'),
     option_refused: (option) => unset(option, 'hat das abgelehnt'),
+    safe_mode: ({ ends, minutes, at, why }) =>
+      `Der Host endete in ${minutes} Minuten mehr als ${ends}-mal durch einen Fehler, zuletzt um ${at}${why ? ` (${why})` : ''}. Er ist im abgesicherten Modus: Sitzungen sind lesbar, aber kein Agent wird gestartet oder fortgesetzt. \`holdfast restart\` beendet das.`,
+    not_stored: ({ why }) => `Nichts lässt sich speichern: ${why}.`,
+    writes_stuck_disk: ({ disk, disk_why, ...write }) => `${stuck(write)}: Der Datenträger ${disk} nimmt nichts an${disk_why ? ` (${disk_why})` : ''}. Was Agenten sagen, wartet in ihren Spools.`,
+    writes_stuck: ({ disk, ...write }) => `${stuck(write)}: Die Datenbank auf dem Datenträger ${disk} nimmt nichts an, der Datenträger aber schon. Was Agenten sagen, wartet in ihren Spools.`,
+    disk_stalled: ({ disk }) => `Der Datenträger ${disk} nimmt nichts an.`,
+    host_deaf: ({ why }) => `Der Host antwortet sich selbst nicht rechtzeitig: ${why}.`,
+    probe_broke: 'Der Selbsttest ist gescheitert.',
+    list_unreadable: 'Die Liste der Sitzungen ist nicht lesbar.',
+    disk_slow: 'Der Datenträger nimmt nichts an oder ist sehr langsam.',
+    descriptors_twice: ({ open, expected, most }) => `Der Host hat ${open} Dateien offen und erwartet ${expected}. Die meisten sind: ${most}.`,
+    descriptors_leak: ({ n, grew }) => `Der Host verliert offene Dateien: ${n}, die kein Teil von ihm erklärt, und es werden mehr. Gewachsen ist: ${grew}.`,
+    owner_leak: ({ owner, held, kind, limit }) => `Ein Leck in ${owner}: Offen sind ${held} Dateien (${kind}), und nie dürften es mehr als ${limit} sein.`,
+    descriptors_near: ({ open, limit, share }) => `Der Host hat ${open} von ${limit} möglichen Dateien offen. Ab ${share} % lehnt er neue Streams ab.`,
+    descriptors_full: ({ open, limit, share }) => `Der Host hat ${open} von ${limit} möglichen Dateien offen: Bis es unter ${share} % sind, lehnt er neue Streams ab und beendet untätige Agenten.`,
+    memory: ({ bytes, limit_bytes }) => `Der Host belegt ${bytes} Speicher, mehr als die ${limit_bytes}, die er brauchen sollte.`,
+    goroutines: ({ n, expected }) => `Der Host hat ${n} Goroutinen und erwartet ${expected}.`,
+    wal: ({ bytes }) => `Das Log der Datenbank ist ${bytes} lang: Ein Leser, der nicht fertig wird, verhindert, dass es übernommen wird, oder der Datenträger ist zu langsam.`,
+    disk_low: ({ bytes, least_bytes }) => `Auf dem Datenträger des Datenordners sind noch ${bytes} frei. Unter ${least_bytes} werden keine neuen Nachrichten angenommen. Schaff Platz.`,
+    disk_read_only: ({ bytes, back_bytes }) =>
+      `Auf dem Datenträger des Datenordners sind nur noch ${bytes} frei. Neue Sitzungen, Nachrichten und Anhänge werden nicht angenommen; woran Agenten arbeiten, geht weiter. Schaff Platz: Ab ${back_bytes} geht es von selbst weiter.`,
+    agents_descriptors: ({ held, expected, name, title, most_held, most }) =>
+      `Die aktiven Agenten halten ${held} Dateien offen und sollten ${expected} halten. Die meisten hält ${name} in „${title}“: ${most_held} (${most}).`,
   },
 
   menu: {
@@ -1070,6 +1093,10 @@ export const de: Words = {
     },
   },
 };
+
+function stuck({ seconds, why }: { seconds?: number; why?: string }): string {
+  return why ? `Ein Schreibvorgang ist gescheitert (${why})` : `Ein Schreibvorgang wartet seit ${seconds} s`;
+}
 
 function unset({ what, option, wanted, now }: Parameters<Words['told']['option_refused']>[0], why: string): string {
   const thing = option ? `Die Option „${option}“` : what === 'model' ? 'Das Modell' : 'Der Modus';

@@ -361,8 +361,8 @@ export const en = {
   },
 
   /**
-   * What the host tells in a session, by code, with what it has in it: the same as its own text, which is English. Each code
-   * that it can give stands in said.json.
+   * What the host says in a session and of itself, by code, with what it has in it: the same as its own text, which is
+   * English. Each code that it can give stands in said.json.
    */
   told: {
     rewound: 'A message and what came after it were taken back. The log keeps them.',
@@ -411,6 +411,30 @@ export const en = {
     question_taken_back: 'The agent took its question back.',
     option_unavailable: (option: Unset) => unset(option, 'does not offer that'),
     option_refused: (option: Unset) => unset(option, 'refused'),
+    safe_mode: ({ ends, minutes, at, why }: { ends: number; minutes: number; at: string; why?: string }) =>
+      `The host ended by a fault more than ${ends} times within ${minutes} minutes, the last time at ${at}${why ? ` (${why})` : ''}. It is in safe mode: sessions can be read, no agent is started or resumed. \`holdfast restart\` ends that.`,
+    not_stored: ({ why }: Why) => `Nothing can be stored: ${why}.`,
+    writes_stuck_disk: ({ disk, disk_why, ...write }: Stuck & { disk_why?: string }) => `${stuck(write)}: the disk ${disk} does not take writes${disk_why ? ` (${disk_why})` : ''}. What agents say waits in their spools.`,
+    writes_stuck: ({ disk, ...write }: Stuck) => `${stuck(write)}: the database on the disk ${disk} does not take writes, though the disk does. What agents say waits in their spools.`,
+    disk_stalled: ({ disk }: { disk: string }) => `The disk ${disk} does not take writes.`,
+    host_deaf: ({ why }: Why) => `The host does not answer itself in time: ${why}.`,
+    probe_broke: 'The probe broke.',
+    list_unreadable: 'The list of sessions cannot be read.',
+    disk_slow: 'The disk does not take writes, or is very slow.',
+    descriptors_twice: ({ open, expected, most }: { open: number; expected: number; most: string }) => `The host has ${open} open descriptors and expects ${expected}. Most are: ${most}.`,
+    descriptors_leak: ({ n, grew }: { n: number; grew: string }) => `The host leaks descriptors: ${n} that no part of it explains, and they grow. What grew: ${grew}.`,
+    owner_leak: ({ owner, held, kind, limit }: { owner: string; held: number; kind: string; limit: number }) =>
+      `A leak inside ${owner}: it holds ${held} descriptors (${kind}), and must never hold more than ${limit}.`,
+    descriptors_near: ({ open, limit, share }: OpenOf) => `The host has ${open} of ${limit} descriptors open. At ${share} % it refuses new streams.`,
+    descriptors_full: ({ open, limit, share }: OpenOf) => `The host has ${open} of ${limit} descriptors open: new streams are refused and idle agents are ended until it is under ${share} %.`,
+    memory: ({ bytes, limit_bytes }: { bytes: string; limit_bytes: string }) => `The host uses ${bytes} of memory, more than the ${limit_bytes} that it should need.`,
+    goroutines: ({ n, expected }: { n: number; expected: number }) => `The host has ${n} goroutines and expects ${expected}.`,
+    wal: ({ bytes }: { bytes: string }) => `The database’s log is ${bytes} long: a reader that does not end keeps it from being taken in, or the disk is too slow.`,
+    disk_low: ({ bytes, least_bytes }: { bytes: string; least_bytes: string }) => `The disk of the state folder has ${bytes} left. Under ${least_bytes} no new messages are taken. Free some space.`,
+    disk_read_only: ({ bytes, back_bytes }: { bytes: string; back_bytes: string }) =>
+      `The disk of the state folder has only ${bytes} left, so no new sessions, messages or attachments are taken; what agents are at work on goes on. Free some space: it goes on by itself from ${back_bytes}.`,
+    agents_descriptors: ({ held, expected, name, title, most_held, most }: Named & { held: number; expected: number; title: string; most_held: number; most: string }) =>
+      `The live agents hold ${held} descriptors and should hold ${expected}. Most are those of ${name} in “${title}”: ${most_held} (${most}).`,
   },
 
   menu: {
@@ -1118,7 +1142,14 @@ export const en = {
 
 type Why = { why: string };
 type Named = { name: string };
+type OpenOf = { open: number; limit: number; share: number };
+type Stuck = { disk: string; seconds?: number; why?: string };
 type Unset = { what: 'model' | 'mode' | 'option'; option?: string; wanted: string; now?: string };
+
+/** A write that failed, or has been waiting for so long. */
+function stuck({ seconds, why }: Omit<Stuck, 'disk'>): string {
+  return why ? `A write failed (${why})` : `A write has been waiting for ${seconds}s`;
+}
 
 function unset({ what, option, wanted, now }: Unset, why: string): string {
   return `The ${option ? `option “${option}”` : what} was not set to “${wanted}”: the agent ${why}. ${now ? `It uses “${now}”.` : 'It goes on as it was.'}`;

@@ -1,5 +1,5 @@
-// What the host says in a session is in every catalogue: each sentence that it has, and no other. A test of the host
-// (internal/session/words_test.go) writes said.json, and keeps it true.
+// What the host says is in every catalogue: each sentence that it has, and no other. A test of the host
+// (internal/said) writes said.json, and keeps it true.
 
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { hostWords } from '../lib/words';

@@ -1,11 +1,20 @@
 // Whether the host is well, as every page says it; the page "Host" says the rest (host.ts).
 
 import { t } from '../i18n/index.svelte';
+import type { Said } from './types';
+import { hostWords } from './words';
 
 export interface Health {
   status: 'ok' | 'degraded' | 'failing';
   version: string;
   problems?: string[];
+  /** Of each problem, in their order, which sentence of the host it is. */
+  said?: Said[] | null;
+}
+
+/** What is wrong, as the host has it, with what the page says it by. */
+export function problemsOf(health: Health | null): (Said & { text: string })[] {
+  return (health?.problems ?? []).map((text, i) => ({ ...health?.said?.[i], text }));
 }
 
 /** A problem as a sentence of its own. */
@@ -24,15 +33,16 @@ export type Bad =
 export function worst(state: { away: boolean; health: Health | null; safe: string; host: string; older?: boolean }): Bad | null {
   const { away, health, safe, host, older } = state;
   if (away) return { kind: 'away' };
-  const problems = (health?.problems ?? []).map(sentence);
+  const raw = problemsOf(health);
+  const problems = raw.map((problem) => sentence(hostWords(problem)));
   const told = problems.length > 1 ? t.host.worst.more(problems[0]!, problems.length - 1) : (problems[0] ?? '');
   if (health?.status === 'failing') return { kind: 'failing', tone: 'bad', title: t.host.worst.failing(host), text: told };
-  if (safe) return { kind: 'safe', tone: 'wait', title: t.host.worst.safe, text: sentence(safe) };
+  if (safe) return { kind: 'safe', tone: 'wait', title: t.host.worst.safe, text: sentence(hostWords(raw.find((problem) => problem.text === safe) ?? { text: safe })) };
   if (health?.status !== 'degraded') return older ? { kind: 'older' } : null;
-  const disk = problems.find((text) => /disk|space/i.test(text));
+  const disk = raw.find(({ text }) => /disk|space/i.test(text));
   if (disk) {
-    const refused = /read.only|refus/i.test(disk);
-    return { kind: 'disk', tone: refused ? 'bad' : 'wait', title: t.host.worst.disk(host), text: disk };
+    const refused = disk.code === 'disk_read_only' || /read.only|refus/i.test(disk.text);
+    return { kind: 'disk', tone: refused ? 'bad' : 'wait', title: t.host.worst.disk(host), text: sentence(hostWords(disk)) };
   }
   return { kind: 'degraded', tone: 'wait', title: t.host.worst.degraded(host), text: told };
 }

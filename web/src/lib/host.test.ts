@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import {
   advice,
   axisOf,
@@ -18,7 +18,8 @@ import {
   type LiveAgent,
 } from './host';
 import { size } from './format';
-import { inShort, sentence, worst, type Health } from './condition';
+import { language } from '../i18n/index.svelte';
+import { inShort, problemsOf, sentence, worst, type Health } from './condition';
 
 const health = (status: Health['status'], ...problems: string[]): Health => ({ status, version: '1', problems });
 const NOW = Date.parse('2026-11-24T12:00:00Z');
@@ -71,6 +72,22 @@ describe('the worst', () => {
     expect(of({ older: true, health: health('ok') })).toEqual({ kind: 'older' });
     expect(of({ older: true, health: health('degraded', 'a leak') })?.kind).toBe('degraded');
     expect(of({ older: true, away: true })?.kind).toBe('away');
+  });
+  it('is said in the language of the page, by its code', async () => {
+    const full = {
+      ...health('degraded', 'The disk of the state folder has only 100 MB left.', 'of a newer host'),
+      said: [{ code: 'disk_read_only', args: { bytes: 104_857_600, back_bytes: 230_686_720 } }, { code: 'later' }],
+    };
+    expect(of({ health: full })).toMatchObject({ kind: 'disk', tone: 'bad', text: expect.stringContaining('has only 105 MB left, so no new sessions') });
+    vi.stubGlobal('document', { documentElement: {} });
+    await language.choose('de');
+    expect(of({ health: full })).toMatchObject({ kind: 'disk', text: expect.stringContaining('nur noch 105 MB frei') });
+    expect(problemsOf(full)[1]).toEqual({ code: 'later', text: 'of a newer host' });
+    const safe = 'The host ended by a fault.';
+    const crashed = { ...health('degraded', safe), said: [{ code: 'safe_mode', args: { ends: 3, minutes: 10, at: '2026-11-24T14:31:52Z' } }] };
+    expect(of({ safe, health: crashed })).toMatchObject({ kind: 'safe', text: expect.stringContaining('mehr als 3-mal') });
+    await language.choose('en');
+    vi.unstubAllGlobals();
   });
   it('is red where the disk refuses', () => {
     expect(of({ health: health('degraded', 'the disk is nearly full: the host is read-only') })).toMatchObject({ tone: 'bad' });

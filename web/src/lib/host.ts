@@ -3,6 +3,7 @@
 import { t } from '../i18n/index.svelte';
 import { clock, count, dateOf, decimal } from './format';
 import type { Health } from './condition';
+import type { Said } from './types';
 import type { Point } from './chart';
 
 /** One life of the host: from the start of its program to its end. */
@@ -98,7 +99,7 @@ export interface Ledger {
     kinds?: Kind[] | null;
   };
   gauges: { rss: number; rss_budget: number; goroutines: number; wal: number; disk_free: number; probe_ms?: number };
-  findings?: { code: string; subject?: string; text: string }[] | null;
+  findings?: ({ subject?: string; text: string } & Said)[] | null;
   classes?: { class: string; now: number; bound: number }[] | null;
   agents?: LiveAgent[] | null;
   history?: Moment[] | null;
@@ -148,7 +149,7 @@ export function sinceWhen(at: string, now: number): string {
 
 // Health
 
-/** What a person can do about a problem that the host names, or ''. */
+/** What a person can do about a problem, by the host's own words. */
 export function advice(problem: string): string {
   const rules: [RegExp, string][] = [
     [/safe mode/i, t.host.advice.safe],

@@ -1,0 +1,1 @@
+export{t as default}from"./shared-BFZeV8k6.js";

@@ -1,1 +1,0 @@
-export{o as default}from"./shared-DM9zclJL.js";

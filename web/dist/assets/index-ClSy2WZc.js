@@ -1,1 +1,0 @@
-import{Qt as e,_t as t,bt as n,d as r,t as i,xt as a}from"./frame-1GM5sqZF.js";t(n(location.pathname)),await a.start();var o=new i;e(r,{target:document.getElementById(`app`),props:{app:o}}),o.start();

@@ -41,7 +41,7 @@ func (m *Manager) Answer(_ context.Context, id string, ans Answer) (store.Approv
 		if !offered(a, ans.Option) {
 			return &Error{Code: CodeUnknownOption, Message: "The agent does not offer the option " + ans.Option + " for this question. Choose one of its options.", Approval: &a}
 		}
-		if a.ExpiresAt != nil && !tx.Now().Before(a.ExpiresAt.Add(-expiryMargin)) {
+		if tooLate(a, tx.Now()) {
 			return &Error{Code: CodeApprovalExpired, Message: "It is too late for this answer: the agent waits no longer. Ask it again.", Approval: &a}
 		}
 		data, err := acp.Response(a.RawID, acp.PermissionResult{Outcome: acp.Selected(ans.Option)})
@@ -87,8 +87,15 @@ func answerCancelled(tx *store.Tx, a store.Approval, why said.Words) error {
 	return err
 }
 
+// tooLate tells whether an answer could reach the agent too late.
+func tooLate(a store.Approval, now time.Time) bool {
+	return a.ExpiresAt != nil && !now.Before(a.ExpiresAt.Add(-expiryMargin))
+}
+
 // cancelApprovals closes the questions of a run that is over; the agent no
-// longer listens. With run "" it closes all of the session.
+// longer listens. One that could not be answered any more has expired: a run
+// may end by that, and the agent's clock is not ours. With run "" it closes all
+// of the session.
 func cancelApprovals(tx *store.Tx, session, run string, why said.Words) error {
 	pending, err := tx.PendingApprovals(session)
 	if err != nil {
@@ -98,7 +105,12 @@ func cancelApprovals(tx *store.Tx, session, run string, why said.Words) error {
 		if run != "" && a.Run != run {
 			continue
 		}
-		if err := cancelApproval(tx, a, why); err != nil {
+		if tooLate(a, tx.Now()) {
+			err = expireOne(tx, a.ID)
+		} else {
+			err = cancelApproval(tx, a, why)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -120,15 +132,15 @@ func (m *Manager) expire(now time.Time) error {
 		if a.ExpiresAt == nil || now.Before(*a.ExpiresAt) {
 			continue
 		}
-		if err := m.update(func(tx *store.Tx, _ *effects) error { return expireOne(tx, a.ID, "Not answered in time.") }); err != nil {
+		if err := m.update(func(tx *store.Tx, _ *effects) error { return expireOne(tx, a.ID) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func expireOne(tx *store.Tx, id, reason string) error {
-	_, err := tx.ResolveApproval(store.ResolvedBody{ID: id, State: store.ApprovalExpired, Reason: reason}, "")
+func expireOne(tx *store.Tx, id string) error {
+	_, err := tx.ResolveApproval(store.ResolvedBody{ID: id, State: store.ApprovalExpired, Reason: "Not answered in time."}, "")
 	if errors.Is(err, store.ErrNotPending) {
 		return nil
 	}

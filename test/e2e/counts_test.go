@@ -28,10 +28,6 @@ type counts struct {
 	Marked      int // processes with the state folder's mark: keepers, agents, what they began
 }
 
-// databaseMost is what the database may have open: three for the writer and two
-// for each of four readers, opened as they are first needed.
-const databaseMost = 11
-
 // count looks from outside, but for the goroutines, which nobody else knows.
 func (w *world) count() (c counts) {
 	w.t.Helper()

@@ -437,10 +437,16 @@ func TestCancelOfAnAgentThatWantsItsAnswer(t *testing.T) {
 // that comes too late is refused, also when the host was away meanwhile.
 func TestApprovalExpires(t *testing.T) {
 	t.Parallel()
-	for name, away := range map[string]bool{"host there": false, "host away": true} {
+	for name, c := range map[string]struct {
+		waits string // so long, by its own clock
+		away  bool
+	}{
+		"host there": {"3500ms", false}, "host away": {"3500ms", true},
+		"run over first": {"3s", false}, // by the agent's clock, which is not the host's
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, agentEnv{"SCRIPT_AGENT_EXPIRE": "3500ms", "EXPIRE": "3500ms"}, "")
+			w := newWorld(t, agentEnv{"SCRIPT_AGENT_EXPIRE": c.waits, "EXPIRE": "3500ms"}, "")
 			w.start()
 			s := w.newSession()
 			a := w.send(s.ID, "ask q1 Delete it\nsay done")
@@ -448,7 +454,7 @@ func TestApprovalExpires(t *testing.T) {
 			time.Sleep(1600 * time.Millisecond)
 			// Within two seconds of the deadline an answer could come too late.
 			w.refused(409, "approval_expired", "POST", "/api/v1/approvals/"+q.ID, map[string]any{"option": "allow_once"})
-			if away {
+			if c.away {
 				w.kill()
 				time.Sleep(2500 * time.Millisecond)
 				w.launch()

@@ -61,6 +61,10 @@ func TestMain(m *testing.M) {
 }
 
 // world is one state folder with the host that serves it.
+// databaseMost is what the database may have open: three for the writer and two
+// for each of four readers, opened as they are first needed.
+const databaseMost = 11
+
 type world struct {
 	t     *testing.T
 	home  string

@@ -175,6 +175,35 @@ atBothSizes([
     },
   ],
   [
+    'what a toast offers stays under the pointer while others come',
+    async ({ world, visitor }) => {
+      await sessions(world, 'first', 'second', 'third', 'fourth');
+      const { page } = await visitor();
+      await page.goto(world.base);
+      await menu(page, 'second', 'Delete');
+      const undo = toast(page, 'Deleted “second”.').getByRole('button', { name: 'Undo' });
+      await undo.hover();
+      await until('it stands still', () => undo.evaluate((button) => document.getAnimations().every((each) => !each.effect.target.contains(button))));
+      const place = await undo.boundingBox();
+      // By keys: the pointer stays where it is.
+      for (const title of ['third', 'fourth', 'first']) {
+        await rowOf(page, title).getByRole('button', { name: /^Menu: / }).press('Enter');
+        await page.getByRole('menuitem', { name: 'Delete' }).press('Enter');
+        await toast(page, `Deleted “${title}”.`).waitFor();
+        assert.deepEqual(await undo.boundingBox(), place);
+      }
+      await page.mouse.down();
+      await page.mouse.up();
+      await rowOf(page, 'second').waitFor();
+      await until('nothing else is restored', async () => (await list(world)).map(({ title }) => title).join() === 'second');
+      // Let go of, they are two again at the next.
+      await page.mouse.move(700, 400);
+      await menu(page, 'second', 'Delete');
+      await until('the oldest are gone', async () => (await page.locator('.toast').count()) === 2);
+    },
+    { once: true },
+  ],
+  [
     'what a run costs is asked before its session is deleted',
     async ({ world, visitor }) => {
       const person = await visitor();

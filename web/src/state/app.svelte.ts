@@ -64,6 +64,7 @@ export class App {
   lastByte = $state(0);
   retryAt = $state(0);
   now = $state(Date.now());
+  /** The newest first. */
   toasts = $state<Toast[]>([]);
   polite = $state('');
   assertive = $state('');
@@ -552,7 +553,7 @@ export class App {
 
   toast(text: string, good = false, action?: Toast['action']): number {
     const toast = { id: ++this.toastId, text, good, action };
-    this.toasts = [...this.toasts, toast].slice(-2);
+    this.toasts = [toast, ...this.toasts];
     return toast.id;
   }
 

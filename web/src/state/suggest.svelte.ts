@@ -32,7 +32,7 @@ const FILES = 50;
 export class Suggest {
   trigger = $state.raw<Trigger | null>(null);
   active = $state(0);
-  private found = $state.raw<Suggestion[]>([]);
+  private found = $state.raw<{ query: string; rows: Suggestion[] }>({ query: '', rows: [] });
   private timer: ReturnType<typeof setTimeout> | undefined;
   private asking: AbortController | null = null;
   /** Where a list was sent away: it stays away until another one begins. */
@@ -45,7 +45,10 @@ export class Suggest {
 
   rows = $derived.by<Suggestion[]>(() => {
     if (!this.trigger) return [];
-    return this.trigger.kind === 'command' ? this.commandRows(this.trigger.query) : this.found;
+    const { kind, query } = this.trigger;
+    if (kind === 'command') return this.commandRows(query);
+    // Until the answer to these letters is there, what fits them of the one before.
+    return query === this.found.query ? this.found.rows : best(this.found.rows, query, (row) => row.key);
   });
 
   /** Looks at the text and the caret again. */
@@ -55,7 +58,7 @@ export class Suggest {
     if (!next || next.from === this.dismissed) return this.hide();
     const before = this.trigger;
     if (before && before.kind === next.kind && before.query === next.query && before.from === next.from) return;
-    if (before?.kind !== next.kind) this.found = [];
+    if (before?.kind !== next.kind) this.found = { query: '', rows: [] };
     this.trigger = next;
     this.active = 0;
     if (next.kind === 'file') this.ask(next.query);
@@ -105,7 +108,7 @@ export class Suggest {
       try {
         const files = await this.files(query, FILES, asking.signal);
         if (asking.signal.aborted) return;
-        this.found = files.map(({ path, dir = false }) => ({
+        const rows: Suggestion[] = files.map(({ path, dir = false }) => ({
           key: path,
           icon: dir ? 'folder' : 'read',
           name: path.replace(/\/$/, '').replace(/^.*\//, '') + (dir ? '/' : ''),
@@ -113,10 +116,11 @@ export class Suggest {
           text: mention(path, dir),
           whole: false,
         }));
+        this.found = { query, rows };
         this.active = 0;
       } catch {
         // Without an answer there is no list; the text is the message as it stands.
-        if (!asking.signal.aborted) this.found = [];
+        if (!asking.signal.aborted) this.found = { query, rows: [] };
       }
     }, PAUSE);
   }

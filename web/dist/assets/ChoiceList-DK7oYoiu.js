@@ -1,1 +1,0 @@
-export{t as default}from"./shared-BFZeV8k6.js";

@@ -45,7 +45,7 @@ const (
 
 	// memoryGoal has the collector work harder before the heap grows past it;
 	// it is no limit.
-	memoryGoal = 200 << 20
+	memoryGoal = 200e6
 )
 
 // refuse is an error that a restart does not mend.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/internal/config"
 	"github.com/holdfast-dev/holdfast/internal/proc"
+	"github.com/holdfast-dev/holdfast/internal/said"
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
@@ -98,7 +99,7 @@ func (c *backupCmd) done(a *app, to string, m store.Manifest) error {
 		return a.printJSON(data)
 	}
 	a.printf("%s\n", to)
-	a.notef("%d sessions up to event %d, %s; read back and checked.\n", m.Copy.Sessions, m.Copy.Last, bytesText(size))
+	a.notef("%d sessions up to event %d, %s; read back and checked.\n", m.Copy.Sessions, m.Copy.Last, said.Size(size))
 	return nil
 }
 
@@ -346,13 +347,6 @@ func scratch(home, what string) (dir string, done func() error, err error) {
 		return "", nil, failf("make a folder for the copy: %w", err)
 	}
 	return dir, func() error { return os.RemoveAll(dir) }, nil
-}
-
-func bytesText(n int64) string {
-	if n < 1<<20 {
-		return fmt.Sprintf("%d kB", (n+1023)/1024)
-	}
-	return fmt.Sprintf("%.1f MB", float64(n)/(1<<20))
 }
 
 // percent is one line that tells how far a command is, on a terminal only.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/holdfast-dev/holdfast/internal/agent"
 	"github.com/holdfast-dev/holdfast/internal/doctor"
+	"github.com/holdfast-dev/holdfast/internal/said"
 	"github.com/holdfast-dev/holdfast/internal/supervise"
 )
 
@@ -84,7 +85,7 @@ func (l *lastLife) String() string {
 		text += " after " + l.Ended.Sub(l.Started).Round(time.Second).String()
 	}
 	if l.PeakMemory > 0 {
-		text += fmt.Sprintf(", at most %d MB", l.PeakMemory>>20)
+		text += ", at most " + said.Size(l.PeakMemory)
 	}
 	if l.PeakDescriptors > 0 {
 		text += fmt.Sprintf(" and %d descriptors", l.PeakDescriptors)

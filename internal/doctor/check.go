@@ -86,12 +86,9 @@ func span(d time.Duration) string {
 	return fmt.Sprintf("%d days", int(d.Hours()/24))
 }
 
-// size is a number of bytes as people say it.
-func size(n uint64) string {
-	switch {
-	case n < 1<<20:
-		return fmt.Sprintf("%d kB", (n+1023)>>10)
-	case n < 10<<30:
+// memorySize is a number of bytes as memory is sold: 16 GB are 16 × 2³⁰.
+func memorySize(n uint64) string {
+	if n < 10<<30 {
 		return fmt.Sprintf("%d MB", n>>20)
 	}
 	return fmt.Sprintf("%d GB", n>>30)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/proc"
+	"github.com/holdfast-dev/holdfast/internal/said"
 )
 
 // Options say which host is looked at, and how patiently.
@@ -125,7 +126,7 @@ func (r *Report) lookProcess(_ context.Context, o Options) bool {
 		return false
 	}
 	r.ID = info.ID
-	text := fmt.Sprintf("%d MB of memory", info.RSS>>20)
+	text := said.Size(info.RSS) + " of memory"
 	if n, err := proc.CountDescriptors(info.PID); err == nil {
 		text += fmt.Sprintf(", %d descriptors", n)
 	}

@@ -38,12 +38,12 @@ func (m machine) checks(now time.Time) []Check {
 	switch {
 	case m.memory == 0:
 	case m.available == 0:
-		checks = append(checks, Okf(GroupMachine, "memory", "%s", size(m.memory)))
+		checks = append(checks, Okf(GroupMachine, "memory", "%s", memorySize(m.memory)))
 	case m.available < littleMemory:
 		checks = append(checks, Warnf(GroupMachine, "memory", "End what you do not need, or let fewer agents live at a time: live_agents in config.toml.",
-			"%s, of which %s are free: an agent may not find enough", size(m.memory), size(m.available)))
+			"%s, of which %s are free: an agent may not find enough", memorySize(m.memory), memorySize(m.available)))
 	default:
-		checks = append(checks, Okf(GroupMachine, "memory", "%s, of which %s are free", size(m.memory), size(m.available)))
+		checks = append(checks, Okf(GroupMachine, "memory", "%s, of which %s are free", memorySize(m.memory), memorySize(m.available)))
 	}
 	clock := now.Format("2006-01-02 15:04:05 -0700")
 	if !m.booted.IsZero() {

@@ -10,14 +10,15 @@ import (
 	"time"
 
 	"github.com/holdfast-dev/holdfast/internal/proc"
+	"github.com/holdfast-dev/holdfast/internal/said"
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
 
 // What the host itself warns and acts at (internal/ledger/gauges.go).
 const (
-	littleDisk = 2 << 30
-	noDisk     = 200 << 20
-	longWAL    = 64 << 20
+	littleDisk = 2e9
+	noDisk     = 200e6
+	longWAL    = 64e6
 )
 
 // Folder looks at the state folder and the disk that it lies on. It opens no
@@ -67,15 +68,15 @@ func folderCheck(home string, info fs.FileInfo) Check {
 func diskCheck(free uint64) Check {
 	switch {
 	case free < noDisk:
-		return Failf(GroupStore, "disk", "Make room: under 200 MB nothing new is taken.", "%s free", size(free))
+		return Failf(GroupStore, "disk", "Make room: under 200 MB nothing new is taken.", "%s free", said.Size(free))
 	case free < littleDisk:
-		return Warnf(GroupStore, "disk", "Make room: under 200 MB nothing new is taken.", "%s free", size(free))
+		return Warnf(GroupStore, "disk", "Make room: under 200 MB nothing new is taken.", "%s free", said.Size(free))
 	}
-	return Okf(GroupStore, "disk", "%s free", size(free))
+	return Okf(GroupStore, "disk", "%s free", said.Size(free))
 }
 
 func walCheck(bytes int64) Check {
-	seen := "holdfast.db-wal has " + size(uint64(max(0, bytes))) //nolint:gosec // a size
+	seen := "holdfast.db-wal has " + said.Size(max(0, bytes))
 	if bytes > longWAL {
 		return Warnf(GroupStore, "write-ahead log", "It is cut when the host's writer rests. If it stays so: holdfast restart", "%s", seen)
 	}
@@ -89,7 +90,7 @@ func Database(c store.Condition, err error) Check {
 	if err != nil {
 		return Failf(GroupStore, "database", restore, "it cannot be read: %v", err)
 	}
-	about := fmt.Sprintf("%s, SQLite %s, schema %d", size(uint64(max(0, c.Bytes))), c.SQLite, c.Schema) //nolint:gosec // a size
+	about := fmt.Sprintf("%s, SQLite %s, schema %d", said.Size(max(0, c.Bytes)), c.SQLite, c.Schema)
 	if c.Generation != "" {
 		about += ", generation " + c.Generation
 	}

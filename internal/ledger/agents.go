@@ -12,10 +12,10 @@ import (
 // Figures for an agent that nobody has counted, and what is allowed for beyond
 // a figure.
 const (
-	AgentFigure      = 64      // descriptors of an agent and its helpers
-	keeperFigure     = 16      // of the keeper: socket, spool, lock, pipes, the runtime's
-	budgetTimes      = 4       // an agent over so many times its figure is replaced
-	AgentMemory      = 6 << 30 // bytes of an agent and its helpers
+	AgentFigure      = 64  // descriptors of an agent and its helpers
+	keeperFigure     = 16  // of the keeper: socket, spool, lock, pipes, the runtime's
+	budgetTimes      = 4   // an agent over so many times its figure is replaced
+	AgentMemory      = 6e9 // bytes of an agent and its helpers
 	agentsTwiceTimes = 2
 )
 

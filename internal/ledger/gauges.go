@@ -18,16 +18,16 @@ type Gauges struct {
 const (
 	// WALLimit is a size that the database's log does not reach unless a reader
 	// keeps it from being taken in: it is at 4 MB that SQLite tries.
-	WALLimit = 64 << 20
+	WALLimit = 64e6
 
 	// DiskWarn is what should be free beside the state folder.
-	DiskWarn = 2 << 30
+	DiskWarn = 2e9
 	// DiskReadOnly is what must be: what lies below is for what agents at work
 	// still say.
-	DiskReadOnly = 200 << 20
+	DiskReadOnly = 200e6
 	// diskBack is how much must be free until new things are taken again, so
 	// that the host does not change its mind with each message.
-	diskBack = 220 << 20
+	diskBack = 220e6
 )
 
 // Levels judges gauges. The zero Levels is ready.

@@ -218,8 +218,8 @@ func TestLevels(t *testing.T) {
 		{"a log that a backup keeps", repeat(change(func(g *Gauges) { g.WAL, g.Copying = 100<<20, true })), nil, false},
 		{"little disk", []Gauges{change(func(g *Gauges) { g.DiskFree = 1 << 30 })}, []string{"disk_low"}, false},
 		{"nearly no disk", []Gauges{change(func(g *Gauges) { g.DiskFree = 100 << 20 })}, []string{"disk_read_only"}, true},
-		{"not enough again", []Gauges{change(func(g *Gauges) { g.DiskFree = 100 << 20 }), change(func(g *Gauges) { g.DiskFree = 210 << 20 })}, []string{"disk_read_only"}, true},
-		{"enough again", []Gauges{change(func(g *Gauges) { g.DiskFree = 100 << 20 }), change(func(g *Gauges) { g.DiskFree = 230 << 20 })}, []string{"disk_low"}, false},
+		{"not enough again", []Gauges{change(func(g *Gauges) { g.DiskFree = 100 << 20 }), change(func(g *Gauges) { g.DiskFree = 210e6 })}, []string{"disk_read_only"}, true},
+		{"enough again", []Gauges{change(func(g *Gauges) { g.DiskFree = 100 << 20 }), change(func(g *Gauges) { g.DiskFree = 230e6 })}, []string{"disk_low"}, false},
 		{"not known", []Gauges{change(func(g *Gauges) { g.DiskFree = -1 })}, nil, false},
 	} {
 		var l Levels

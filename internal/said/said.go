@@ -5,6 +5,7 @@ package said
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/holdfast-dev/holdfast/internal/store"
 )
@@ -33,16 +34,18 @@ func Agent(title string) Words {
 	return Words{Text: title, Said: store.Said{Code: "agent"}}
 }
 
-// Size writes bytes for a person.
-func Size(n int64) string {
-	const k = 1024
-	switch {
-	case n >= 10*k*k*k:
-		return fmt.Sprintf("%d GB", n/k/k/k)
-	case n >= k*k*k:
-		return fmt.Sprintf("%.1f GB", float64(n)/k/k/k)
-	case n >= k*k:
-		return fmt.Sprintf("%d MB", n/k/k)
+// Size writes bytes for a person, as the page does (size in its lib/format.ts):
+// 740 kB, 4.2 MB, 69 MB, 1.2 GB, in thousands.
+func Size[N int64 | uint64](n N) string {
+	if n < 1e6 {
+		return fmt.Sprintf("%d kB", (n+500)/1000)
 	}
-	return fmt.Sprintf("%d kB", n/k)
+	value, unit := float64(n)/1e6, "MB"
+	if n >= 1e9 {
+		value, unit = float64(n)/1e9, "GB"
+	}
+	if value < 9.95 {
+		return strings.TrimSuffix(fmt.Sprintf("%.1f", value), ".0") + " " + unit
+	}
+	return fmt.Sprintf("%.0f %s", value, unit)
 }

@@ -26,7 +26,7 @@ var update = flag.Bool("update", false, "write the list of sentences anew")
 const sentences = "../../web/src/i18n/said.json"
 
 // samples says each sentence at least once, and each that has parts with and
-// without them. Sizes are such as the page writes alike.
+// without them.
 func samples() []Words {
 	why, at := errors.New("no such file"), time.Date(2026, 11, 24, 14, 31, 52, 0, time.UTC)
 	return []Words{
@@ -38,7 +38,7 @@ func samples() []Words {
 		Signalled("Script", "killed"), Exited("Script", 3),
 		KeeperKilled(), KeeperNotStarted(why), Mismatch("line 7 is another one"),
 		SpoolFull(), DiskFull("begin a segment: no space left on device"), Recovered(),
-		Replaced("Script", 900, 800, "890 × file /tmp/x"), ReplacedForMemory("Script", 2048, 1024),
+		Replaced("Script", 900, 800, "890 × file /tmp/x"), ReplacedForMemory("Script", 6.5e9, 6e9),
 		EndedForFiles(), MadeRoom(), PlacesTaken(2, []string{"“One”", "“Two”"}), ProcessesLeft(2, "make (41), sh (42)"),
 		TakenOut(), StoppedBefore(), SessionDeleted(),
 		RunEnded(), RunStopped(), RunInterrupted(), AgentGone(), AskedAnew(), TakenBack(),
@@ -55,8 +55,8 @@ func samples() []Words {
 		Writes{Failed: errors.New("no such table"), Disk: "/dev/x"}.Stuck(),
 		DiskStalled("/dev/x"), Deaf("no answer in 2s"), ProbeBroke(), ListUnreadable(), DiskSlow(),
 		Twice(90, 40, "50 × file /tmp/x"), Growth(12, "12 × file /tmp/x"), OwnerLeak("store", 9, "sqlite", 4),
-		NearLimit(700, 1000, 90), AtLimit(910, 1000, 60), Memory(2048, 1024), Goroutines(500, 200), WAL(2048),
-		DiskLow(2048, 1024), DiskReadOnly(1024, 2048), Agents(300, 100, "Script", "One", 250, "240 × file /tmp/x"),
+		NearLimit(700, 1000, 90), AtLimit(910, 1000, 60), Memory(431e6, 400e6), Goroutines(500, 200), WAL(70.4e6),
+		DiskLow(1.24e9, 200e6), DiskReadOnly(996_000, 220e6), Agents(300, 100, "Script", "One", 250, "240 × file /tmp/x"),
 	}
 }
 
@@ -155,4 +155,12 @@ func isSaid(of ast.Expr) bool {
 	}
 	from, ok := made.X.(*ast.Ident)
 	return ok && from.Name == "store"
+}
+
+func TestSize(t *testing.T) {
+	for n, want := range map[int64]string{0: "0 kB", 740_400: "740 kB", 1e6: "1 MB", 4_249_000: "4.2 MB", 69_300_000: "69 MB", 200e6: "200 MB", 1_240_000_000: "1.2 GB", 2e9: "2 GB", 98_700_000_000: "99 GB"} {
+		if got := Size(n); got != want {
+			t.Errorf("%d: %s, want %s", n, got, want)
+		}
+	}
 }

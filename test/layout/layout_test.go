@@ -66,7 +66,7 @@ var only = map[string][]string{
 	// It changes rarely and must stay small: an old keeper serves a new host.
 	"internal/keeper": {"internal/proc", "internal/failpoint"},
 	// It talks to a host over a socket, or through what main hands it.
-	"internal/cli": {"internal/agent", "internal/config", "internal/doctor", "internal/handoff", "internal/obs", "internal/proc", "internal/release", "internal/store", "internal/supervise", "internal/watch"},
+	"internal/cli": {"internal/agent", "internal/config", "internal/doctor", "internal/handoff", "internal/obs", "internal/proc", "internal/release", "internal/said", "internal/store", "internal/supervise", "internal/watch"},
 	"internal/acp": {},
 }
 

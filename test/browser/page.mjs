@@ -227,7 +227,8 @@ export class Person {
     // Looked at as one: between two looks a message that was on its way may have become a run.
     await this.page.waitForFunction(() => {
       const sends = [...document.querySelectorAll('button')].some((each) => each.checkVisibility() && (each.ariaLabel ?? each.textContent).trim() === 'Send');
-      const busy = '.you:not(.entry *), .say.open, .head .meta .live, .head .meta .wait';
+      // The last is what waits for its agent to start, which the list may not tell of yet.
+      const busy = '.you:not(.entry *), .say.open, .head .meta .live, .head .meta .wait, .it.run > div > .tick';
       return sends && document.querySelector('.entry') && !document.querySelector(busy);
     });
   }

@@ -85,7 +85,7 @@ func TestCursorOfAReadIsKnown(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for i := range 1500 {
+		for i := range 500 {
 			err := s.Update(Relaxed, func(tx *Tx) error {
 				_, err := tx.Append(session, "", NoticeGiven, NoticeBody{Item: session + number(i), Text: "x"})
 				return err

@@ -143,14 +143,19 @@ func TestSearchOfBeginnings(t *testing.T) {
 			s := newStore(t)
 			id := newSession(t, s)
 			var want []string
-			for i := range 3 * searchSample {
-				text := "other words"
-				if common || i%(searchSample+20) == 0 {
-					text = "the Needlework " + number(i)
-					want = append([]string{"m" + number(i)}, want...)
+			update(t, s, Relaxed, func(tx *Tx) error {
+				for i := range 3 * searchSample {
+					text := "other words"
+					if common || i%(searchSample+20) == 0 {
+						text = "the Needlework " + number(i)
+						want = append([]string{"m" + number(i)}, want...)
+					}
+					if _, err := tx.Append(id, "", MessageUser, MessageBody{Item: "m" + number(i), Text: text}); err != nil {
+						return err
+					}
 				}
-				appendTo(t, s, id, MessageUser, MessageBody{Item: "m" + number(i), Text: text})
-			}
+				return nil
+			})
 			searched(t, s)
 			for _, long := range []time.Duration{time.Minute, 0} {
 				s.searchTime = long

@@ -45,10 +45,10 @@ test-browser: web/node_modules test/browser/node_modules
 test-browser-quick: export HOLDFAST_TEST_QUICK := 1
 test-browser-quick: test-browser
 
-# The real Hermes Agent and OpenCode, with a scripted model.
+# The real Hermes Agent and OpenCode, with a scripted model. Most of it is waiting.
 test-real:
 	test/real/setup.sh
-	$(GO) test -count 1 -timeout 20m ./test/real/...
+	$(GO) test -count 1 -timeout 20m -parallel 8 ./test/real/...
 	$(GO) test -count 1 -timeout 20m -tags real -run '^TestReal' ./test/e2e/...
 
 # The host under runit, s6, supervisord, daemontools and a systemd of its own;

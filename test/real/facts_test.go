@@ -19,6 +19,7 @@ func TestFacts(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED: takes minutes")
 	}
+	t.Parallel()
 	for name, prepare := range map[string]func(testing.TB, *mockmodel.Server, string) Agent{"opencode": OpenCode, "hermes": Hermes} {
 		t.Run(name, func(t *testing.T) {
 			a := prepare(t, model(t), t.TempDir())

@@ -42,6 +42,7 @@ func start(t *testing.T, a Agent, dir string) *agenttest.Client {
 }
 
 func TestRealAgents(t *testing.T) {
+	t.Parallel() // beside the minutes of TestHermesExpiry
 	for name, prepare := range map[string]func(testing.TB, *mockmodel.Server, string) Agent{
 		"opencode": OpenCode, "hermes": Hermes, "hermes patient": HermesPatient,
 	} {
@@ -205,13 +206,14 @@ func afterCancel(t *testing.T, a Agent, c *agenttest.Client, s, dir, what string
 // permission for denied, and that agent.HermesPatience removes it.
 func TestHermesExpiry(t *testing.T) {
 	if testing.Short() {
-		t.Skip("SKIPPED: takes two minutes")
+		t.Skip("SKIPPED: takes more than a minute")
 	}
+	t.Parallel()
 	for name, prepare := range map[string]func(testing.TB, *mockmodel.Server, string) Agent{"plain": Hermes, "patient": HermesPatient} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			a := prepare(t, model(t), t.TempDir())
-			for _, tool := range []string{`terminal {"command":"rm -r ./gone"}`, `write_file {"path":"new.txt","content":"new"}`} {
+		for _, tool := range []string{`terminal {"command":"rm -r ./gone"}`, `write_file {"path":"new.txt","content":"new"}`} {
+			t.Run(name+" "+strings.Fields(tool)[0], func(t *testing.T) {
+				t.Parallel()
+				a := prepare(t, model(t), t.TempDir())
 				dir := t.TempDir()
 				if err := os.Mkdir(filepath.Join(dir, "gone"), 0o700); err != nil {
 					t.Fatal(err)
@@ -224,7 +226,7 @@ func TestHermesExpiry(t *testing.T) {
 				ask, _ := c.Permission(from)
 				asked := time.Now()
 				_, err := c.WaitFor(70*time.Second, from, agenttest.IsResponse(id))
-				t.Logf("%s: ended by itself: %v, after %v", tool, err == nil, time.Since(asked).Round(time.Second))
+				t.Logf("ended by itself: %v, after %v", err == nil, time.Since(asked).Round(time.Second))
 				if err != nil {
 					c.Answer(ask, "allow_once")
 					c.Stop(id)
@@ -233,9 +235,9 @@ func TestHermesExpiry(t *testing.T) {
 				_, newErr := os.Stat(filepath.Join(dir, "new.txt"))
 				ran := goneErr != nil || newErr == nil
 				if ran != (name == "patient") {
-					t.Errorf("%s ran: %v; text %q", tool, ran, c.Text(from))
+					t.Errorf("it ran: %v; text %q", ran, c.Text(from))
 				}
-			}
-		})
+			})
+		}
 	}
 }

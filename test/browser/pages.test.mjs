@@ -38,7 +38,7 @@ atBothSizes([
       });
       await page.keyboard.press('End');
       await until('the end is there again', async () => (await texts()).slice(-3).join() === end.join());
-      assert.equal(await page.locator('.you', { hasText: 'say "second"' }).count(), 1);
+      await until('the message is there once', async () => (await page.locator('.you', { hasText: 'say "second"' }).count()) === 1);
     },
   ],
   [

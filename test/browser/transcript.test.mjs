@@ -403,7 +403,9 @@ atBothSizes([
       const near = await question((await world.session(id)).seq - 150);
       await page.goto(`${world.base}/s/${id}?item=${near.id}`);
       await page.locator(`.entry.lit[data-key="${near.id}"]`).waitFor();
+      await until('it stands there', async () => ((top) => top >= 0 && top < 200)(await rowTop(page, near.id)));
       await page.locator('.scroll').hover();
+      await frames(page);
       late = 0;
       for (let i = 0; i < 40 && (await page.locator('.jump').count()); i++) await turn(2400, `on ${i}`);
       await answer(page, 'Said from far away.').waitFor();

@@ -343,9 +343,8 @@ func (b *books) sweep(ctx context.Context) {
 func (b *books) health() httpapi.Health {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	h := httpapi.Health{Status: httpapi.HealthOK}
+	h := httpapi.Degraded()
 	for _, f := range b.findings {
-		h.Status = httpapi.HealthDegraded
 		h.Tell(f.Words)
 	}
 	return h

@@ -35,6 +35,9 @@ const (
 	exportBytes = 1 << 20
 )
 
+// formats are those that a form may name.
+var formats = []any{string(transcript.Markdown), string(transcript.Lines), string(transcript.HTML)}
+
 // importTypes are the types that a file may be sent under; a browser knows none
 // for .jsonl.
 var importTypes = []string{"application/x-ndjson", "application/zip", "application/jsonl", "application/octet-stream", "application/x-zip-compressed"}
@@ -120,7 +123,7 @@ func (s *Server) exportRoutes(api huma.API) {
 	api.OpenAPI().Paths[exportPath].Post.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{formType: {
 		Schema: &huma.Schema{Type: huma.TypeObject, Required: []string{"ids"}, Properties: map[string]*huma.Schema{
 			"ids":    {Type: huma.TypeArray, Items: &huma.Schema{Type: huma.TypeString}, Description: "With commas between them. What is in the trash, or no more, is left out; 404 where that is all"},
-			"format": {Type: huma.TypeString, Enum: []any{"md", "jsonl", "html"}, Default: "jsonl", Description: "Of the files"},
+			"format": {Type: huma.TypeString, Enum: formats, Default: string(transcript.Lines), Description: "Of the files"},
 		}},
 		Encoding: map[string]*huma.Encoding{"ids": {Style: "form", Explode: &explode}},
 	}}}
@@ -142,7 +145,7 @@ func (s *Server) exportForm(ctx context.Context, in *exportFormInput) (*huma.Str
 		return nil, newProblem(codeInvalidRequest, fmt.Sprintf("the form cannot be read: %v", err))
 	}
 	format := cmp.Or(form.Get("format"), string(transcript.Lines))
-	if !slices.Contains([]string{"md", "jsonl", "html"}, format) {
+	if !slices.Contains(formats, any(format)) {
 		return nil, newProblem(codeInvalidRequest, fmt.Sprintf("format: %.40q is none; it is md, jsonl or html", format))
 	}
 	wanted := strings.Split(form.Get("ids"), ",")

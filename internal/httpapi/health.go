@@ -33,14 +33,16 @@ type Health struct {
 func Degraded(problems ...said.Words) Health {
 	h := Health{Status: HealthOK}
 	for _, problem := range problems {
-		h.Status = HealthDegraded
 		h.Tell(problem)
 	}
 	return h
 }
 
-// Tell adds a problem.
+// Tell adds a problem, by which a host that was well is degraded.
 func (h *Health) Tell(problem said.Words) {
+	if h.Status == HealthOK {
+		h.Status = HealthDegraded
+	}
 	h.Problems, h.Said = append(h.Problems, problem.Text), append(h.Said, problem.Said)
 }
 
@@ -126,9 +128,6 @@ func (s *Server) deepHealth(ctx context.Context) Health {
 	}
 	if err := s.cfg.Store.Canary(ctx); err != nil {
 		s.log.Warn("write canary", "err", err)
-		if h.Status == HealthOK {
-			h.Status = HealthDegraded
-		}
 		h.Tell(said.DiskSlow())
 	}
 	return h

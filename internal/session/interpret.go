@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -344,10 +345,7 @@ func (in *interpreter) update(e entry) error {
 		if err != nil {
 			return err
 		}
-		item := store.PlanItem(in.run.ID)
-		if in.run.ID == "" {
-			item = store.PlanItem(in.ep.Name)
-		}
+		item := store.PlanItem(cmp.Or(in.run.ID, in.ep.Name))
 		_, err = in.tx.Append(in.s.ID, in.run.ID, store.PlanChanged, store.PlanBody{Item: item, Entries: entries})
 		return err
 	case acp.Commands:

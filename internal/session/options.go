@@ -278,45 +278,42 @@ func (set setting) drop(c store.Chosen) store.Chosen {
 
 // standing is how one thing that was chosen stands with the agent.
 type standing struct {
-	what    string // model, mode, option
-	option  string // of an option: its name
-	wanted  string // as the agent calls it
-	now     string // likewise, what the agent has; "" where that is not known
-	offered bool
-	set     bool
+	said.Unset // of it where it is not set, with values as the agent calls them
+	offered    bool
+	set        bool
 }
 
 func (o options) standing(set setting) (st standing) {
 	switch {
 	case set.model != "":
-		st.what, st.wanted, st.now, st.set = "model", set.model, o.models.CurrentModelID, set.model == o.models.CurrentModelID
+		st.What, st.Wanted, st.Now, st.set = "model", set.model, o.models.CurrentModelID, set.model == o.models.CurrentModelID
 		for _, m := range o.models.AvailableModels {
 			st.name(m.ID, m.Name, set.model, o.models.CurrentModelID)
 		}
 	case set.mode != "":
-		st.what, st.wanted, st.now, st.set = "mode", set.mode, o.modes.CurrentModeID, set.mode == o.modes.CurrentModeID
+		st.What, st.Wanted, st.Now, st.set = "mode", set.mode, o.modes.CurrentModeID, set.mode == o.modes.CurrentModeID
 		for _, m := range o.modes.AvailableModes {
 			st.name(m.ID, m.Name, set.mode, o.modes.CurrentModeID)
 		}
 	default:
 		text, _, _ := valueOf(set.value)
-		st.wanted = text
+		st.Wanted = text
 		option, ok := o.option(set.id)
 		if !ok {
-			st.what, st.option = "option", set.id
+			st.What, st.Option = "option", set.id
 			return st
 		}
-		st.what, st.option = "option", option.Name
+		st.What, st.Option = "option", option.Name
 		if option.Category == "model" || option.Category == "mode" {
-			st.what, st.option = option.Category, ""
+			st.What, st.Option = option.Category, ""
 		}
 		if option.Type == acp.OptionSelect {
-			st.now = option.Value()
+			st.Now = option.Value()
 			for _, c := range option.Options {
-				st.name(c.Value, c.Name, text, st.now)
+				st.name(c.Value, c.Name, text, st.Now)
 			}
 		} else {
-			st.now = onOff(option.Bool())
+			st.Now = onOff(option.Bool())
 		}
 		st.offered, st.set = takes(option, set.value), sameValue(option.CurrentValue, set.value)
 	}
@@ -329,15 +326,11 @@ func (st *standing) name(id, name, wanted, now string) {
 		name = id
 	}
 	if id == now {
-		st.now = name
+		st.Now = name
 	}
 	if id == wanted {
-		st.offered, st.wanted = true, name
+		st.offered, st.Wanted = true, name
 	}
-}
-
-func (st standing) unset() said.Unset {
-	return said.Unset{What: st.what, Option: st.option, Wanted: st.wanted, Now: st.now}
 }
 
 func pushSetting(tx *store.Tx, epoch, method string, params any) error {
@@ -368,7 +361,7 @@ func (in *interpreter) choose() (asked bool, err error) {
 			continue
 		}
 		if !st.offered {
-			if err := in.forget(set, st.unset().Unavailable(), ""); err != nil {
+			if err := in.forget(set, st.Unavailable(), ""); err != nil {
 				return false, err
 			}
 			continue
@@ -434,7 +427,7 @@ func (in *interpreter) optionTaken(line store.Line, msg acp.Message) error {
 		if err != nil {
 			return err
 		}
-		return in.forget(set, known.standing(set).unset().Refused(), msg.Error.Error())
+		return in.forget(set, known.standing(set).Refused(), msg.Error.Error())
 	}
 	switch {
 	case set.mode != "":

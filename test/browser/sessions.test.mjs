@@ -29,6 +29,17 @@ async function menu(page, title, entry) {
   await page.getByRole('menuitem', { name: entry, exact: true }).click();
 }
 
+/** Sets something of a session as another device does. */
+async function change(world, id, fields) {
+  const { version } = await world.session(id);
+  const answer = await fetch(`${world.base}/api/v1/sessions/${id}`, {
+    method: 'PATCH',
+    headers: { Authorization: `Bearer ${world.token}`, 'Content-Type': 'application/json', 'If-Match': `"${version}"` },
+    body: JSON.stringify(fields),
+  });
+  assert.equal(answer.status, 200);
+}
+
 const toast = (page, text) => page.locator('.toast', { hasText: text });
 
 /** Every row, as the host has them: what is shown is also what is kept. */
@@ -88,19 +99,10 @@ atBothSizes([
       await page.goto(world.base);
       await rowOf(page, 'Mine').waitFor();
       const unread = () => rowOf(page, 'Mine').locator('.row.unread').count();
-      const patch = async (change) => {
-        const { version } = await world.session(id);
-        const answer = await fetch(`${world.base}/api/v1/sessions/${id}`, {
-          method: 'PATCH',
-          headers: { Authorization: `Bearer ${world.token}`, 'Content-Type': 'application/json', 'If-Match': `"${version}"` },
-          body: JSON.stringify(change),
-        });
-        assert.equal(answer.status, 200);
-      };
       await world.call('POST', `/api/v1/sessions/${id}/agent/end`, {});
       await until('the agent sleeps', async () => (await world.session(id)).agent_state === 'ended');
-      for (let n = 1; n < 10; n++) await patch({ title: `Mine ${n}`, tags: [`t${n}`] });
-      await patch({ title: 'Mine again', pinned: true });
+      for (let n = 1; n < 10; n++) await change(world, id, { title: `Mine ${n}`, tags: [`t${n}`] });
+      await change(world, id, { title: 'Mine again', pinned: true });
       await rowOf(page, 'Mine again').waitFor();
       assert.equal(await unread(), 0, 'what was set is no news');
 
@@ -443,12 +445,7 @@ atBothSizes([
       // It was renamed there meanwhile: that stays, and it is said here.
       await menu(one, 'my name for it', 'Rename');
       await name.fill('too late');
-      const { version } = await world.session(a);
-      await fetch(`${world.base}/api/v1/sessions/${a}`, {
-        method: 'PATCH',
-        headers: { Authorization: `Bearer ${world.token}`, 'Content-Type': 'application/json', 'If-Match': `"${version}"` },
-        body: JSON.stringify({ title: 'their name for it' }),
-      });
+      await change(world, a, { title: 'their name for it' });
       await rowOf(two, 'their name for it').waitFor();
       await name.press('Enter');
       await toast(one, 'keeps its name').waitFor();

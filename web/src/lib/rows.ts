@@ -306,9 +306,14 @@ export function planOf(view: View): { run: string; entries: PlanEntry[]; done: n
   const item = here && view.plan ? (here.seq > view.plan.seq ? here : view.plan) : (here ?? view.plan);
   const entries = item?.body.entries ?? [];
   if (!item || entries.length === 0 || (view.ahead && view.runs[item.run]?.state !== 'current')) return null;
+  return { run: item.run, entries, ...stepOf(entries) };
+}
+
+/** How far a plan is: so many steps are done, and the one that it is at. */
+export function stepOf(entries: PlanEntry[]): { done: number; now: string } {
   const done = entries.filter((entry) => entry.status === 'completed').length;
   const now = entries.find((entry) => entry.status === 'in_progress') ?? entries.find((entry) => entry.status === 'pending');
-  return { run: item.run, entries, done, now: now?.content ?? t.common.allDone };
+  return { done, now: now?.content ?? t.common.allDone };
 }
 
 export function pendingApprovals(view: View) {

@@ -1,0 +1,1 @@
+export{o as default}from"./shared-CM4tVMLd.js";

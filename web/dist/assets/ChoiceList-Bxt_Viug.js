@@ -1,0 +1,1 @@
+export{t as default}from"./shared-BE5U0hmP.js";

@@ -1,0 +1,1 @@
+export{t as default}from"./shared-CipLI_rD.js";

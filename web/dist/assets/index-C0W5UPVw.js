@@ -1,1 +1,0 @@
-import{$t as e,St as t,d as n,t as r,vt as i,xt as a}from"./frame-DM023ocF.js";i(a(location.pathname)),await t.start();var o=new r;e(n,{target:document.getElementById(`app`),props:{app:o}}),o.start();
